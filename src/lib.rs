@@ -1,0 +1,4 @@
+//! Dohle: an Apache Kafka broker in one binary. `src/README.md` is the map.
+
+pub mod clock;
+pub mod ids;
