@@ -34,12 +34,20 @@ impl Clock {
     /// When this is the system's clock.
     pub fn advance(&self, by: Duration) {
         let manual = self.0.as_ref().expect("only a manual clock is advanced");
-        manual.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::AcqRel);
+        manual.fetch_add(
+            i64::try_from(by.as_millis()).unwrap_or(i64::MAX),
+            Ordering::AcqRel,
+        );
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that asks the system")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that asks the system"
+)]
 fn system_now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -161,7 +161,10 @@ pub struct TopicPartition {
 
 impl TopicPartition {
     pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> TopicPartition {
-        TopicPartition { topic: topic.into(), partition: PartitionIndex(partition) }
+        TopicPartition {
+            topic: topic.into(),
+            partition: PartitionIndex(partition),
+        }
     }
 }
 
@@ -184,7 +187,10 @@ mod tests {
     #[test]
     fn uuid_text_is_kafkas() {
         assert_eq!(KafkaUuid::ONE.to_string(), "AAAAAAAAAAAAAAAAAAAAAQ");
-        assert_eq!(KafkaUuid::parse("AAAAAAAAAAAAAAAAAAAAAg"), Some(KafkaUuid::TWO));
+        assert_eq!(
+            KafkaUuid::parse("AAAAAAAAAAAAAAAAAAAAAg"),
+            Some(KafkaUuid::TWO)
+        );
         assert_eq!(KafkaUuid::parse("short"), None);
         let id = KafkaUuid::random();
         assert_eq!(KafkaUuid::parse(&id.to_string()), Some(id));

@@ -1,4 +1,5 @@
 //! Dohle: an Apache Kafka broker in one binary. `src/README.md` is the map.
 
 pub mod clock;
+pub mod error_code;
 pub mod ids;
