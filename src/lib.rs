@@ -3,3 +3,4 @@
 pub mod clock;
 pub mod error_code;
 pub mod ids;
+pub mod record;
