@@ -1,0 +1,27 @@
+//! Every setting of a broker: its name, type, default and bounds, as Kafka 4.3.0 has them, and the values that one
+//! node was given. Knows no other module but `ids`; everyone may ask it.
+//!
+//! The tables are in `broker_keys` and `topic_keys`. [`Settings`] is built once at the start, from a file or from the
+//! embedded defaults, and is not changed afterwards.
+//!
+//! To read one more setting, add a line to the getters in `settings` (the compiler checks name and type), or ask by
+//! name ([`Settings::int`] and its like); and mark it `.acts()` in the table.
+
+mod broker_keys;
+mod key;
+mod listeners;
+mod properties;
+mod settings;
+mod topic_keys;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use broker_keys::{BROKER_KEYS, DYNAMIC_ONLY_KEYS, REMOTE_LOG_METADATA_KEYS};
+pub use key::{Effect, Key, Kind, UpdateMode, Valid, find};
+pub use listeners::{Listener, SecurityProtocol, Voter};
+pub use properties::{Given, Location};
+pub use settings::{Error, Role, Settings};
+pub use topic_keys::{CLIENT_METRICS_KEYS, GROUP_KEYS, TOPIC_KEYS};
+pub use value::{ConfigException, Value};

@@ -1,0 +1,185 @@
+//! `testdata/*.tsv` are printed from Kafka 4.3.0: its ConfigDefs, what they answer to values, and what KafkaConfig
+//! answers to changes of a node's settings.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use super::*;
+
+/// The lines of a table, split at tabs.
+fn rows(table: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
+    table.lines().map(|line| line.split('\t').collect())
+}
+
+fn default_text(key: &Key) -> &'static str {
+    match key.default {
+        None if key.required => "(required)",
+        None => "null",
+        Some("") => "\"\"",
+        Some(text) => text,
+    }
+}
+
+#[test]
+fn the_table_is_kafkas() {
+    for keys in [
+        BROKER_KEYS,
+        DYNAMIC_ONLY_KEYS,
+        REMOTE_LOG_METADATA_KEYS,
+        TOPIC_KEYS,
+        GROUP_KEYS,
+        CLIENT_METRICS_KEYS,
+    ] {
+        assert!(keys.is_sorted_by_key(|key| key.name));
+    }
+    let mut count = 0;
+    for row in rows(include_str!("testdata/broker-keys.tsv")) {
+        let [name, kind, default, mode, internal, per_listener] = row[..] else {
+            panic!("{row:?}")
+        };
+        let tables = [BROKER_KEYS, DYNAMIC_ONLY_KEYS, REMOTE_LOG_METADATA_KEYS];
+        let key = tables
+            .iter()
+            .find_map(|keys| find(keys, name).map(|at| &keys[at]));
+        let key = key.unwrap_or_else(|| panic!("{name} is missing"));
+        let update = match mode.split(' ').next().unwrap() {
+            "read-only" => UpdateMode::ReadOnly,
+            "per-broker" => UpdateMode::PerBroker,
+            "cluster-wide" => UpdateMode::ClusterWide,
+            other => panic!("{other}"),
+        };
+        assert_eq!(
+            (key.kind.name(), default_text(key)),
+            (kind, default),
+            "{name}"
+        );
+        assert_eq!(
+            (key.update, key.internal, key.per_listener),
+            (update, internal == "yes", per_listener == "yes"),
+            "{name}"
+        );
+        count += 1;
+    }
+    assert_eq!(
+        count,
+        BROKER_KEYS.len() + DYNAMIC_ONLY_KEYS.len() + REMOTE_LOG_METADATA_KEYS.len()
+    );
+    assert_eq!(BROKER_KEYS.len(), 360);
+}
+
+#[test]
+fn the_tables_of_topics_and_groups_are_kafkas() {
+    let mut count = 0;
+    for row in rows(include_str!("testdata/topic-keys.tsv")) {
+        let [resource, name, kind, default, internal, synonym] = row[..] else {
+            panic!("{row:?}")
+        };
+        let keys = match resource {
+            "TOPIC" => TOPIC_KEYS,
+            "GROUP" => GROUP_KEYS,
+            _ => CLIENT_METRICS_KEYS,
+        };
+        let key = &keys[find(keys, name).unwrap_or_else(|| panic!("{name} is missing"))];
+        assert_eq!(
+            (key.kind.name(), default_text(key)),
+            (kind, default),
+            "{name}"
+        );
+        assert_eq!(key.internal, internal == "yes", "{name}");
+        assert_eq!(
+            key.broker.first().map_or("", |(name, _)| name),
+            synonym,
+            "{name}"
+        );
+        assert!(
+            key.broker
+                .iter()
+                .all(|(name, _)| find(BROKER_KEYS, name).is_some()),
+            "{name}"
+        );
+        count += 1;
+    }
+    assert_eq!(
+        count,
+        TOPIC_KEYS.len() + GROUP_KEYS.len() + CLIENT_METRICS_KEYS.len()
+    );
+}
+
+#[test]
+fn values_are_judged_in_kafkas_words() {
+    for row in rows(include_str!("testdata/values.tsv")) {
+        let [scope, name, text, answer] = row[..] else {
+            panic!("{row:?}")
+        };
+        let keys = match scope {
+            "broker" => BROKER_KEYS,
+            "topic" => TOPIC_KEYS,
+            _ => GROUP_KEYS,
+        };
+        let key = &keys[find(keys, name).unwrap_or_else(|| panic!("{name} is missing"))];
+        // Kafka loads the class; here its name is just a text.
+        if key.kind == Kind::Class {
+            continue;
+        }
+        let ours = match Value::parse(key, text) {
+            Ok(value @ Value::List(_)) => format!("ok {}", value.to_text()),
+            Ok(_) => "ok".to_owned(),
+            Err(refusal) => refusal.to_string(),
+        };
+        assert_eq!(ours, answer, "{name}={text}");
+    }
+}
+
+fn settings_of(properties: &str) -> Result<Settings, Error> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(properties.as_bytes()).unwrap();
+    Settings::from_file(
+        file.path(),
+        &[("num.partitions".to_owned(), "3".to_owned())],
+    )
+}
+
+const NODE: &str = "process.roles=broker,controller\nnode.id=7\nlisteners=PLAINTEXT://:9092,CONTROLLER://[::1]:9093\n\
+                    controller.listener.names=CONTROLLER\ncontroller.quorum.voters=7@localhost:9093\n";
+
+#[test]
+fn a_file_is_read_and_overridden() {
+    let settings = settings_of(&format!(
+        "# a comment\n{NODE}log.dirs=/a, /b\nnum.partitions=2\n"
+    ))
+    .unwrap();
+    assert_eq!(settings.num_partitions(), 3);
+    assert_eq!(settings.node_id().0, 7);
+    assert_eq!(settings.log_dirs(), [Path::new("/a"), Path::new("/b")]);
+    assert_eq!(settings.metadata_log_dir(), Path::new("/a"));
+    assert_eq!(
+        settings.listeners()[1].to_string(),
+        "CONTROLLER://[::1]:9093"
+    );
+    assert_eq!(settings.broker_listeners().count(), 1);
+    assert_eq!(settings.inter_broker_listener_name(), "PLAINTEXT");
+    assert_eq!(settings.socket_request_max_bytes(), 104_857_600);
+}
+
+#[test]
+fn a_wrong_value_names_its_line() {
+    let error = settings_of(&format!("{NODE}\n\nnum.io.threads=many\n"))
+        .unwrap_err()
+        .to_string();
+    let expected =
+        ":8: Invalid value many for configuration num.io.threads: Not a number of type INT";
+    assert!(error.ends_with(expected), "{error}");
+    let error = settings_of(&format!("{NODE}a=\\u12\n"))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains(":6: "), "{error}");
+}
+
+#[test]
+fn embedded_defaults_can_be_changed() {
+    let settings = Settings::on_free_ports(Path::new("data"))
+        .with(&[("num.partitions", "5")])
+        .unwrap();
+    assert_eq!(settings.num_partitions(), 5);
+    assert_eq!(settings.listeners()[0].port, 0);
+}
