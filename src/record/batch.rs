@@ -22,7 +22,7 @@
 use bytes::{Buf, BufMut, Bytes};
 use crc_fast::{CrcAlgorithm, Digest};
 
-use super::record::{RecordReader, Records};
+use super::records::{RecordReader, Records};
 use crate::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
 /// Bytes before the records.

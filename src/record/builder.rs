@@ -8,7 +8,7 @@ use super::batch::{
     TimestampType,
 };
 use super::compress::{self, Codec};
-use super::record::RecordView;
+use super::records::RecordView;
 use super::validate::ValidBatch;
 use super::varint;
 use crate::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};

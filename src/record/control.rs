@@ -6,7 +6,7 @@ use bytes::Buf;
 
 use super::batch::NO_SEQUENCE;
 use super::builder::{BatchBuilder, Producer};
-use super::record::RecordView;
+use super::records::RecordView;
 use super::validate::ValidBatch;
 use crate::ids::{ProducerEpoch, ProducerId, Timestamp};
 

@@ -1,6 +1,6 @@
 //! Record batches: the unit that clients send, logs keep and consumers get, in Kafka's format of magic 2.
 //!
-//! A batch stays the bytes that it came as; [`batch`] reads its header, [`record`] walks its records without
+//! A batch stays the bytes that it came as; [`batch`] reads its header, [`records`] walks its records without
 //! copying them, [`compress`] opens and closes the codecs with bounded memory, [`validate`] is what a leader
 //! checks before it takes a batch, [`builder`] and [`control`] make batches of our own. Nothing here knows of
 //! files, partitions or connections.
@@ -9,7 +9,7 @@ pub mod batch;
 pub mod builder;
 pub mod compress;
 pub mod control;
-pub mod record;
+pub mod records;
 #[cfg(test)]
 mod tests;
 pub mod validate;
@@ -17,5 +17,5 @@ mod varint;
 
 pub use batch::{Attributes, Batch, BatchHeader, Compression, Corrupt, TimestampType, batches};
 pub use builder::{BatchBuilder, Producer};
-pub use record::{Header, Record, RecordReader, RecordView};
+pub use records::{Header, Record, RecordReader, RecordView};
 pub use validate::{Invalid, Rules, ValidBatch, validate};

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::batch::{Batch, BatchHeader, Compression, Corrupt, HEADER_LEN, TimestampType, batches};
 use super::builder::{BatchBuilder, Producer};
 use super::compress::Codec;
-use super::record::{RecordReader, RecordView};
+use super::records::{RecordReader, RecordView};
 use crate::ids::{LeaderEpoch, Offset, Timestamp};
 
 /// From this version on a Produce request may carry zstd.
