@@ -5,3 +5,4 @@ pub mod config;
 pub mod error_code;
 pub mod ids;
 pub mod record;
+pub mod replica;

@@ -1,0 +1,244 @@
+use super::*;
+
+const NOW: Timestamp = Timestamp(1_000_000);
+
+fn wanted(partition: i32, offset: i64) -> Wanted {
+    Wanted {
+        key: key(partition),
+        fetch_offset: Offset(offset),
+        max_bytes: 1000,
+        current_leader_epoch: None,
+        last_fetched_epoch: None,
+        log_start_offset: Offset(-1),
+    }
+}
+
+fn key(partition: i32) -> PartitionKey {
+    PartitionKey {
+        topic: TopicKey::Name("t".into()),
+        partition: PartitionIndex(partition),
+    }
+}
+
+fn asked(session_id: i32, session_epoch: i32, partitions: &[Wanted]) -> Asked {
+    Asked {
+        session_id,
+        session_epoch,
+        by_id: false,
+        from_follower: false,
+        partitions: partitions.to_vec(),
+        forgotten: Vec::new(),
+    }
+}
+
+fn told(high_watermark: i64) -> Told {
+    Told {
+        high_watermark: Offset(high_watermark),
+        log_start_offset: Offset(0),
+        has_records: false,
+        has_error: false,
+        has_hint: false,
+    }
+}
+
+fn with_records(high_watermark: i64) -> Told {
+    Told {
+        has_records: true,
+        ..told(high_watermark)
+    }
+}
+
+/// A session over partitions 0 to `count` that has told a high watermark of 5 for each.
+fn session(sessions: &Sessions, count: i32, now: Timestamp) -> i32 {
+    let all: Vec<Wanted> = (0..count).map(|partition| wanted(partition, 0)).collect();
+    let context = sessions.open(asked(0, 0, &all), now).unwrap();
+    let told = vec![told(5); all.len()];
+    context.finish(sessions, &told, now).unwrap().session_id
+}
+
+fn order(context: &Context) -> Vec<i32> {
+    context
+        .wanted()
+        .iter()
+        .map(|wanted| wanted.key.partition.0)
+        .collect()
+}
+
+#[test]
+fn a_full_request_makes_a_session_and_the_next_names_nothing() {
+    let sessions = Sessions::new(1000);
+    let id = session(&sessions, 3, NOW);
+    assert_ne!(id, NO_SESSION);
+    let context = sessions.open(asked(id, 1, &[]), NOW).unwrap();
+    assert_eq!(order(&context), [0, 1, 2]);
+    let finished = context
+        .finish(&sessions, &[told(5), with_records(5), told(6)], NOW)
+        .unwrap();
+    assert_eq!(
+        finished,
+        Finished {
+            session_id: id,
+            named: Some(vec![false, true, true])
+        }
+    );
+}
+
+#[test]
+fn a_partition_that_had_records_goes_to_the_end() {
+    let sessions = Sessions::new(1000);
+    let id = session(&sessions, 3, NOW);
+    let context = sessions.open(asked(id, 1, &[]), NOW).unwrap();
+    context
+        .finish(&sessions, &[with_records(5), told(5), told(5)], NOW)
+        .unwrap();
+    assert_eq!(
+        order(&sessions.open(asked(id, 2, &[]), NOW).unwrap()),
+        [1, 2, 0]
+    );
+}
+
+#[test]
+fn partitions_are_added_changed_and_forgotten() {
+    let sessions = Sessions::new(1000);
+    let id = session(&sessions, 3, NOW);
+    let request = Asked {
+        forgotten: vec![key(1)],
+        ..asked(id, 1, &[wanted(7, 70), wanted(2, 20)])
+    };
+    let context = sessions.open(request, NOW).unwrap();
+    assert_eq!(order(&context), [0, 2, 7]);
+    assert_eq!(context.wanted()[1].fetch_offset, Offset(20));
+    let finished = context
+        .finish(&sessions, &[told(5), told(5), told(5)], NOW)
+        .unwrap();
+    assert_eq!(finished.named, Some(vec![false, false, true]));
+    let request = Asked {
+        forgotten: vec![key(7)],
+        ..asked(id, 2, &[wanted(4, 0)])
+    };
+    assert_eq!(order(&sessions.open(request, NOW).unwrap()), [0, 2, 4]);
+}
+
+#[test]
+fn after_an_error_a_partition_is_told_again() {
+    let sessions = Sessions::new(1000);
+    let id = session(&sessions, 1, NOW);
+    for (epoch, told, named) in [
+        (
+            1,
+            Told {
+                has_error: true,
+                ..told(5)
+            },
+            true,
+        ),
+        (2, told(5), true),
+        (3, told(5), false),
+    ] {
+        let context = sessions.open(asked(id, epoch, &[]), NOW).unwrap();
+        assert_eq!(
+            context.finish(&sessions, &[told], NOW).unwrap().named,
+            Some(vec![named])
+        );
+    }
+}
+
+#[test]
+fn unknown_sessions_and_wrong_epochs_are_refused() {
+    let sessions = Sessions::new(1000);
+    let id = session(&sessions, 1, NOW);
+    assert_eq!(
+        sessions.open(asked(id ^ 8, 1, &[]), NOW).unwrap_err(),
+        Error::NotFound
+    );
+    assert_eq!(
+        sessions.open(asked(i32::MIN, 1, &[]), NOW).unwrap_err(),
+        Error::NotFound
+    );
+    assert_eq!(
+        sessions.open(asked(id, 2, &[]), NOW).unwrap_err(),
+        Error::Epoch
+    );
+    let by_id = Asked {
+        by_id: true,
+        ..asked(id, 1, &[])
+    };
+    assert_eq!(sessions.open(by_id, NOW).unwrap_err(), Error::TopicId);
+    let first = sessions.open(asked(id, 1, &[]), NOW).unwrap();
+    let second = sessions.open(asked(id, 2, &[]), NOW).unwrap();
+    assert_eq!(
+        first.finish(&sessions, &[told(5)], NOW).unwrap_err(),
+        Error::Epoch
+    );
+    second.finish(&sessions, &[told(5)], NOW).unwrap();
+}
+
+#[test]
+fn a_session_ends_by_its_final_epoch_by_a_full_request_and_by_forgetting_all() {
+    let sessions = Sessions::new(1000);
+    for request in [
+        |id| asked(id, FINAL_EPOCH, &[]),
+        |id| asked(id, INITIAL_EPOCH, &[]),
+        |id| Asked {
+            forgotten: vec![key(0)],
+            ..asked(id, 1, &[])
+        },
+    ] {
+        let id = session(&sessions, 1, NOW);
+        let context = sessions.open(request(id), NOW).unwrap();
+        assert_eq!(
+            context.finish(&sessions, &[], NOW).unwrap().session_id,
+            NO_SESSION
+        );
+        assert_eq!(
+            sessions.open(asked(id, 1, &[]), NOW).unwrap_err(),
+            Error::NotFound
+        );
+        assert!(sessions.is_empty());
+    }
+}
+
+#[test]
+fn a_full_cache_makes_room_by_kafkas_rules() {
+    let sessions = Sessions::new(1);
+    let first = session(&sessions, 2, NOW);
+    assert_eq!(
+        session(&sessions, 9, NOW),
+        NO_SESSION,
+        "the first is in use and young"
+    );
+    let later = NOW.plus_ms(EVICTION_MS + 1);
+    sessions.open(asked(first, 1, &[]), later).unwrap();
+    assert_eq!(
+        session(&sessions, 1, later),
+        NO_SESSION,
+        "a smaller one does not replace it"
+    );
+    let second = session(&sessions, 3, later);
+    assert_ne!(
+        second, NO_SESSION,
+        "a larger one replaces it once it is old"
+    );
+    let unused = later.plus_ms(EVICTION_MS + 1);
+    assert_ne!(
+        session(&sessions, 1, unused),
+        NO_SESSION,
+        "any replaces one that is not used"
+    );
+    let all = [wanted(0, 0)];
+    let follower = Asked {
+        from_follower: true,
+        ..asked(0, 0, &all)
+    };
+    let context = sessions.open(follower, unused).unwrap();
+    assert_ne!(
+        context
+            .finish(&sessions, &[told(0)], unused)
+            .unwrap()
+            .session_id,
+        NO_SESSION
+    );
+    assert_eq!(sessions.len(), 1);
+    assert_eq!(Sessions::new(0).len(), 0);
+    assert_eq!(session(&Sessions::new(0), 1, NOW), NO_SESSION);
+}
