@@ -8,6 +8,7 @@
 //! name ([`Settings::int`] and its like); and mark it `.acts()` in the table.
 
 mod broker_keys;
+pub mod features;
 mod key;
 mod listeners;
 mod properties;
