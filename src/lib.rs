@@ -4,5 +4,6 @@ pub mod clock;
 pub mod config;
 pub mod error_code;
 pub mod ids;
+pub mod messages;
 pub mod record;
 pub mod replica;

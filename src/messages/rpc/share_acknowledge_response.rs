@@ -1,0 +1,37 @@
+//! ShareAcknowledgeResponse.
+
+use uuid::Uuid;
+
+use crate::messages::StrBytes;
+use crate::messages::define::messages;
+
+messages! {
+    ShareAcknowledgeResponse: 1-2, flexible 0 {
+        throttle_time_ms: i32 [0+],
+        error_code: i16 [0+],
+        error_message: Option<StrBytes> [0+],
+        acquisition_lock_timeout_ms: i32 [2+, ignorable],
+        responses: Vec<ShareAcknowledgeTopicResponse> [0+],
+        node_endpoints: Vec<NodeEndpoint> [0+],
+    }
+    ShareAcknowledgeTopicResponse {
+        topic_id: Uuid [0+],
+        partitions: Vec<PartitionData> [0+],
+    }
+    PartitionData {
+        partition_index: i32 [0+],
+        error_code: i16 [0+],
+        error_message: Option<StrBytes> [0+],
+        current_leader: LeaderIdAndEpoch [0+],
+    }
+    LeaderIdAndEpoch {
+        leader_id: i32 [0+],
+        leader_epoch: i32 [0+],
+    }
+    NodeEndpoint {
+        node_id: i32 [0+],
+        host: StrBytes [0+],
+        port: i32 [0+],
+        rack: Option<StrBytes> [0+],
+    }
+}

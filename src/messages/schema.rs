@@ -1,0 +1,322 @@
+//! The layout of every message and version of Kafka 4.3.0 (`schemas.tsv`), and two walks along a layout: `check`
+//! holds each length and count of a body against the bytes that are left, before a decoder that trusts them sees it;
+//! `describe` renders a body as JSON for the request log and the dump tools.
+//!
+//! A layout is parsed on first use, once per class and version, into a flat program. Knows nothing of Rust types.
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use super::error::{DecodeError, Fault};
+
+mod parse;
+
+static TABLE: &str = include_str!("schemas.tsv");
+
+/// The layouts of one class, filled as versions are used. Each message type has one as a `static`.
+#[derive(Debug)]
+pub(crate) struct Layouts {
+    class: &'static str,
+    versions: [OnceLock<Option<Program>>; VERSIONS_MAX],
+}
+
+/// No message has as many versions yet; a higher one is answered with "not supported".
+const VERSIONS_MAX: usize = 24;
+
+impl Layouts {
+    pub(crate) const fn new(class: &'static str) -> Layouts {
+        Layouts {
+            class,
+            versions: [const { OnceLock::new() }; VERSIONS_MAX],
+        }
+    }
+
+    fn program(&self, version: i16) -> Option<&Program> {
+        let slot = self.versions.get(usize::try_from(version).ok()?)?;
+        slot.get_or_init(|| parse::program(self.class, version))
+            .as_ref()
+    }
+
+    /// Checks that `body` starts with a message of that version: lengths and counts fit, texts are UTF-8, null stands
+    /// only where it may. Gives the length of the message; what follows is not looked at.
+    pub(crate) fn check(&self, body: &[u8], version: i16) -> Result<usize, DecodeError> {
+        let Some(program) = self.program(version) else {
+            return Err(Fault::UnsupportedVersion.of(self.class, version, 0));
+        };
+        let mut cursor = Cursor { body, at: 0 };
+        match program.walk(&mut cursor, 0..program.ops.len()) {
+            Ok(()) => Ok(cursor.at),
+            Err(fault) => Err(fault.of(self.class, version, cursor.at)),
+        }
+    }
+}
+
+/// One step of a program. `end` of a compound step is the index after its last inner step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Op {
+    /// So many bytes of any content: a run of fixed-size fields.
+    Fixed {
+        len: u32,
+    },
+    Text {
+        compact: bool,
+        nullable: bool,
+    },
+    Bytes {
+        compact: bool,
+        nullable: bool,
+    },
+    /// The inner steps, once for each element; none of them takes fewer than `min` bytes.
+    Array {
+        compact: bool,
+        nullable: bool,
+        min: u32,
+        end: u16,
+    },
+    /// A struct behind a byte that says whether it is there.
+    Optional {
+        end: u16,
+    },
+    /// A tagged-fields section; its inner steps are `Tag`s.
+    Tags {
+        end: u16,
+    },
+    /// The inner steps are the content of this tag.
+    Tag {
+        tag: u32,
+        end: u16,
+    },
+}
+
+#[derive(Debug, Default)]
+struct Program {
+    ops: Vec<Op>,
+}
+
+impl Program {
+    /// Recursion is bounded by the schema's own nesting.
+    fn walk(&self, cursor: &mut Cursor<'_>, steps: Range<usize>) -> Result<(), Fault> {
+        let mut at = steps.start;
+        while at < steps.end {
+            let next = at + 1;
+            at = match self.ops[at] {
+                Op::Fixed { len } => {
+                    cursor.take(len as usize)?;
+                    next
+                }
+                Op::Text { compact, nullable } => {
+                    if let Some(length) = cursor.text_length(compact, nullable)? {
+                        let text = cursor.take(length)?;
+                        std::str::from_utf8(text).map_err(|_| Fault::NotUtf8)?;
+                    }
+                    next
+                }
+                Op::Bytes { compact, nullable } => {
+                    if let Some(length) = cursor.length(compact, nullable)? {
+                        cursor.take(length)?;
+                    }
+                    next
+                }
+                Op::Array {
+                    compact,
+                    nullable,
+                    min,
+                    end,
+                } => {
+                    self.walk_array(
+                        cursor,
+                        cursor_count(compact, nullable, min),
+                        next..usize::from(end),
+                    )?;
+                    usize::from(end)
+                }
+                Op::Optional { end } => {
+                    if cursor.take(1)?[0] as i8 >= 0 {
+                        self.walk(cursor, next..usize::from(end))?;
+                    }
+                    usize::from(end)
+                }
+                Op::Tags { end } => {
+                    self.walk_tags(cursor, next..usize::from(end))?;
+                    usize::from(end)
+                }
+                Op::Tag { end, .. } => usize::from(end),
+            };
+        }
+        Ok(())
+    }
+
+    fn walk_array(
+        &self,
+        cursor: &mut Cursor<'_>,
+        count: Count,
+        element: Range<usize>,
+    ) -> Result<(), Fault> {
+        let Some(count) = cursor.count(count)? else {
+            return Ok(());
+        };
+        if let [Op::Fixed { len }] = self.ops[element.clone()] {
+            cursor.take(count * len as usize)?;
+            return Ok(());
+        }
+        for _ in 0..count {
+            self.walk(cursor, element.clone())?;
+        }
+        Ok(())
+    }
+
+    fn walk_tags(&self, cursor: &mut Cursor<'_>, tags: Range<usize>) -> Result<(), Fault> {
+        for _ in 0..cursor.uvarint()? {
+            let tag = cursor.uvarint()?;
+            let size = cursor.uvarint()? as usize;
+            let content = cursor.take(size)?;
+            if let Some(steps) = self.steps_of(tag, tags.clone()) {
+                let mut field = Cursor {
+                    body: content,
+                    at: 0,
+                };
+                self.walk(&mut field, steps)?;
+                if field.at < content.len() {
+                    return Err(Fault::Trailing(content.len() - field.at));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The steps within a `Tag` of that number.
+    fn steps_of(&self, wanted: u32, tags: Range<usize>) -> Option<Range<usize>> {
+        let mut at = tags.start;
+        while at < tags.end {
+            let Op::Tag { tag, end } = self.ops[at] else {
+                return None;
+            };
+            if tag == wanted {
+                return Some(at + 1..usize::from(end));
+            }
+            at = usize::from(end);
+        }
+        None
+    }
+}
+
+/// How the count of an array is written.
+#[derive(Clone, Copy)]
+struct Count {
+    compact: bool,
+    nullable: bool,
+    min: u32,
+}
+
+fn cursor_count(compact: bool, nullable: bool, min: u32) -> Count {
+    Count {
+        compact,
+        nullable,
+        min,
+    }
+}
+
+struct Cursor<'a> {
+    body: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn left(&self) -> usize {
+        self.body.len() - self.at
+    }
+
+    #[inline]
+    fn take(&mut self, len: usize) -> Result<&'a [u8], Fault> {
+        if len > self.left() {
+            return Err(Fault::Truncated {
+                needs: len,
+                left: self.left(),
+            });
+        }
+        let taken = &self.body[self.at..self.at + len];
+        self.at += len;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N)?);
+        Ok(array)
+    }
+
+    fn uvarint(&mut self) -> Result<u32, Fault> {
+        let mut value = 0;
+        for shift in (0..35).step_by(7) {
+            let byte = self.take(1)?[0];
+            value |= u32::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(Fault::BadVarint)
+    }
+
+    fn text_length(&mut self, compact: bool, nullable: bool) -> Result<Option<usize>, Fault> {
+        if compact {
+            return self.length(true, nullable);
+        }
+        signed_length(i32::from(i16::from_be_bytes(self.array()?)), nullable)
+    }
+
+    fn length(&mut self, compact: bool, nullable: bool) -> Result<Option<usize>, Fault> {
+        if !compact {
+            return signed_length(i32::from_be_bytes(self.array()?), nullable);
+        }
+        match self.uvarint()? {
+            0 if nullable => Ok(None),
+            0 => Err(Fault::Null),
+            length => Ok(Some(length as usize - 1)),
+        }
+    }
+
+    fn count(
+        &mut self,
+        Count {
+            compact,
+            nullable,
+            min,
+        }: Count,
+    ) -> Result<Option<usize>, Fault> {
+        let Some(count) = self.length(compact, nullable)? else {
+            return Ok(None);
+        };
+        let needs = count.saturating_mul(min as usize);
+        if needs > self.left() {
+            return Err(Fault::Truncated {
+                needs,
+                left: self.left(),
+            });
+        }
+        Ok(Some(count))
+    }
+}
+
+fn signed_length(length: i32, nullable: bool) -> Result<Option<usize>, Fault> {
+    match length {
+        0.. => Ok(Some(length as usize)),
+        -1 if nullable => Ok(None),
+        -1 => Err(Fault::Null),
+        _ => Err(Fault::BadLength(i64::from(length))),
+    }
+}
+
+/// The class names and the first and last version of each, in the order of the table.
+pub fn classes() -> impl Iterator<Item = (&'static str, i16, i16)> {
+    let mut lines = parse::lines().peekable();
+    std::iter::from_fn(move || {
+        let (class, first, mut last, _) = lines.next()?;
+        while let Some((_, _, newest, _)) = lines.next_if(|line| line.0 == class) {
+            last = newest;
+        }
+        Some((class, first, last))
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! From the text of `schemas.tsv` to a `Program`. The table is part of the program: a malformed line is a bug and
+//! panics, and a test parses every line.
+
+use super::{Op, Program, TABLE};
+
+/// The lines of the table: class, first version, last version, layout.
+pub(super) fn lines() -> impl Iterator<Item = (&'static str, i16, i16, &'static str)> {
+    TABLE
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            let mut columns = line.split('\t');
+            let (class, versions, layout) = (columns.next(), columns.next(), columns.next());
+            let (class, versions, layout) = (
+                class.expect("a class"),
+                versions.expect("versions"),
+                layout.expect("a layout"),
+            );
+            let (first, last) = versions.split_once('-').expect("versions as first-last");
+            (
+                class,
+                first.parse().expect("a version"),
+                last.parse().expect("a version"),
+                layout,
+            )
+        })
+}
+
+/// The layout text of a class at a version.
+pub(super) fn layout(class: &str, version: i16) -> Option<&'static str> {
+    // Lines of one class are adjacent; the tab ends the name.
+    let mut from = 0;
+    loop {
+        let start = from + TABLE[from..].find(class)?;
+        from = start + class.len();
+        if TABLE.as_bytes()[start - 1] == b'\n' && TABLE.as_bytes().get(from) == Some(&b'\t') {
+            let line = TABLE[start..].lines().next()?;
+            let (versions, layout) = line[class.len() + 1..].split_once('\t')?;
+            let (first, last) = versions.split_once('-')?;
+            if (first.parse::<i16>().ok()?..=last.parse().ok()?).contains(&version) {
+                return Some(layout);
+            }
+        }
+    }
+}
+
+pub(super) fn program(class: &str, version: i16) -> Option<Program> {
+    let mut parser = Parser {
+        text: layout(class, version)?,
+        program: Program::default(),
+        barrier: 0,
+    };
+    parser.type_();
+    let mut program = parser.program;
+    program.ops.shrink_to_fit();
+    Some(program)
+}
+
+struct Parser {
+    text: &'static str,
+    program: Program,
+    /// Steps before this one belong to a closed compound step.
+    barrier: usize,
+}
+
+impl Parser {
+    fn accept(&mut self, token: &str) -> bool {
+        match self.text.strip_prefix(token) {
+            Some(rest) => {
+                self.text = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn expect(&mut self, token: &str) {
+        assert!(
+            self.accept(token),
+            "schemas.tsv: {token} expected before {}",
+            self.text
+        );
+    }
+
+    fn word(&mut self) -> &'static str {
+        let end = self
+            .text
+            .find([',', '}', ']', ')', ':', '='])
+            .expect("a delimiter");
+        let (word, rest) = self.text.split_at(end);
+        self.text = rest;
+        word
+    }
+
+    /// Parses a type and gives the fewest bytes that it takes.
+    fn type_(&mut self) -> u32 {
+        if self.accept("?{") {
+            let at = self.open(Op::Optional { end: 0 });
+            self.fields();
+            self.close(at, |end| Op::Optional { end });
+            return 1;
+        }
+        if self.accept("{") {
+            return self.fields();
+        }
+        for (token, compact, nullable) in [
+            ("A[", false, false),
+            ("A?[", false, true),
+            ("C[", true, false),
+            ("C?[", true, true),
+        ] {
+            if self.accept(token) {
+                let at = self.open(Op::Tags { end: 0 });
+                let min = self.type_().max(1);
+                self.expect("]");
+                self.close(at, |end| Op::Array {
+                    compact,
+                    nullable,
+                    min,
+                    end,
+                });
+                return if compact { 1 } else { 4 };
+            }
+        }
+        let word = self.word();
+        self.elementary(word)
+    }
+
+    fn elementary(&mut self, word: &str) -> u32 {
+        let (name, nullable) = match word.strip_suffix('?') {
+            Some(name) => (name, true),
+            None => (word, false),
+        };
+        let (op, min) = match name {
+            "bool" | "i8" => return self.fixed(1),
+            "i16" | "u16" => return self.fixed(2),
+            "i32" | "u32" => return self.fixed(4),
+            "i64" | "f64" => return self.fixed(8),
+            "uuid" => return self.fixed(16),
+            "str" => (
+                Op::Text {
+                    compact: false,
+                    nullable,
+                },
+                2,
+            ),
+            "cstr" => (
+                Op::Text {
+                    compact: true,
+                    nullable,
+                },
+                1,
+            ),
+            "bytes" | "rec" => (
+                Op::Bytes {
+                    compact: false,
+                    nullable,
+                },
+                4,
+            ),
+            "cbytes" | "crec" => (
+                Op::Bytes {
+                    compact: true,
+                    nullable,
+                },
+                1,
+            ),
+            _ => panic!("schemas.tsv: unknown type {word}"),
+        };
+        self.program.ops.push(op);
+        min
+    }
+
+    fn fixed(&mut self, len: u32) -> u32 {
+        self.program.ops.push(Op::Fixed { len });
+        len
+    }
+
+    /// The fields of a struct up to its closing brace.
+    fn fields(&mut self) -> u32 {
+        let mut min = 0;
+        while !self.accept("}") {
+            if self.accept("T(") {
+                let at = self.open(Op::Tags { end: 0 });
+                while !self.accept(")") {
+                    let tag = self.word().parse().expect("a tag");
+                    self.expect("=");
+                    self.word();
+                    self.expect(":");
+                    let field = self.open(Op::Tag { tag, end: 0 });
+                    self.type_();
+                    self.close(field, |end| Op::Tag { tag, end });
+                    self.accept(",");
+                }
+                self.close(at, |end| Op::Tags { end });
+                min += 1;
+            } else {
+                self.word();
+                self.expect(":");
+                min += self.type_();
+                self.merge();
+            }
+            self.accept(",");
+        }
+        min
+    }
+
+    /// Joins the last two steps when both are fixed runs on the same level.
+    fn merge(&mut self) {
+        let ops = &mut self.program.ops;
+        if let [.., Op::Fixed { len: first }, Op::Fixed { len: second }] = ops[self.barrier..] {
+            ops.truncate(ops.len() - 2);
+            ops.push(Op::Fixed {
+                len: first + second,
+            });
+        }
+    }
+
+    fn open(&mut self, op: Op) -> usize {
+        self.program.ops.push(op);
+        self.program.ops.len() - 1
+    }
+
+    fn close(&mut self, at: usize, op: impl FnOnce(u16) -> Op) {
+        self.barrier = self.program.ops.len();
+        self.program.ops[at] = op(u16::try_from(self.barrier).expect("programs are short"));
+    }
+}
