@@ -8,11 +8,13 @@
 //! name ([`Settings::int`] and its like); and mark it `.acts()` in the table.
 
 mod broker_keys;
+mod describe;
 pub mod features;
 mod key;
 mod listeners;
 mod properties;
 mod settings;
+mod topic;
 mod topic_keys;
 mod value;
 
@@ -20,9 +22,11 @@ mod value;
 mod tests;
 
 pub use broker_keys::{BROKER_KEYS, DYNAMIC_ONLY_KEYS, REMOTE_LOG_METADATA_KEYS};
+pub use describe::{ConfigEntry, ConfigSource, ConfigSynonym, Layers, Lookup};
 pub use key::{Effect, Key, Kind, UpdateMode, Valid, find};
 pub use listeners::{Listener, SecurityProtocol, Voter};
 pub use properties::{Given, Location};
 pub use settings::{Error, Role, Settings};
+pub use topic::TopicSettings;
 pub use topic_keys::{CLIENT_METRICS_KEYS, GROUP_KEYS, TOPIC_KEYS};
 pub use value::{ConfigException, Value};

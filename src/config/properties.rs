@@ -28,6 +28,8 @@ pub enum Location {
     Override,
     /// By Dohle itself, for a node that was started without a file.
     Embedded,
+    /// Under another name: `broker.id` and `node.id` stand for each other.
+    Synonym,
 }
 
 impl fmt::Display for Location {
@@ -36,6 +38,7 @@ impl fmt::Display for Location {
             Location::File { path, line } => write!(f, "{}:{line}", path.display()),
             Location::Override => f.write_str("--override"),
             Location::Embedded => f.write_str("embedded default"),
+            Location::Synonym => f.write_str("synonym"),
         }
     }
 }

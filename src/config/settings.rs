@@ -204,14 +204,22 @@ impl Settings {
     /// These settings with some changed.
     pub fn with<S: AsRef<str>>(&self, overrides: &[(S, S)]) -> Result<Settings, Error> {
         let mut given = self.given.clone();
+        given.retain(|one| one.location != Location::Synonym);
         given.extend(at(Location::Override, overrides));
         Settings::from_given(given)
     }
 
     /// Checks each value and all of them together, and fills in the defaults.
-    pub fn from_given(given: Vec<Given>) -> Result<Settings, Error> {
+    pub fn from_given(mut given: Vec<Given>) -> Result<Settings, Error> {
+        add_synonyms(&mut given);
         let mut values: Box<[Option<Value>]> = BROKER_KEYS.iter().map(default_of).collect();
-        for one in &given {
+        for (place, one) in given.iter().enumerate() {
+            if given[place + 1..]
+                .iter()
+                .any(|later| later.name == one.name)
+            {
+                continue;
+            }
             let Some(at) = key::find(BROKER_KEYS, &one.name) else {
                 continue;
             };
@@ -488,6 +496,21 @@ impl Settings {
     pub fn metadata_log_dir(&self) -> &Path {
         self.string("metadata.log.dir")
             .map_or_else(|| self.log_dirs[0].as_path(), Path::new)
+    }
+}
+
+/// `broker.id` and `node.id`: the one that is given stands for the other. (KafkaConfig.populateSynonyms)
+fn add_synonyms(given: &mut Vec<Given>) {
+    for (name, other) in [("node.id", "broker.id"), ("broker.id", "node.id")] {
+        let last = |name: &str| given.iter().rev().find(|one| one.name == name);
+        if let (Some(one), None) = (last(name), last(other)) {
+            let one = Given {
+                name: other.to_owned(),
+                value: one.value.clone(),
+                location: Location::Synonym,
+            };
+            given.push(one);
+        }
     }
 }
 

@@ -183,3 +183,126 @@ fn embedded_defaults_can_be_changed() {
     assert_eq!(settings.num_partitions(), 5);
     assert_eq!(settings.listeners()[0].port, 0);
 }
+
+/// As `kafka-configs --describe --all` prints it.
+fn print(entries: &[ConfigEntry]) -> Vec<String> {
+    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "null".to_owned());
+    let synonym =
+        |one: &ConfigSynonym| format!("{}:{}={}", one.source.name(), one.name, text(&one.value));
+    let line = |one: &ConfigEntry| {
+        let synonyms: Vec<String> = one.synonyms.iter().map(synonym).collect();
+        let synonyms = synonyms.join(", ");
+        format!(
+            "  {}={} sensitive={} synonyms={{{synonyms}}}",
+            one.name,
+            text(&one.value),
+            one.sensitive
+        )
+    };
+    entries.iter().map(line).collect()
+}
+
+/// The node that `testdata/desc-*.txt` was recorded from.
+fn described_node() -> Settings {
+    settings_of(include_str!("testdata/described.properties"))
+        .unwrap()
+        .with(&[("num.partitions", "2")])
+        .unwrap()
+}
+
+/// In Kafka 4.3 the controller sets it for all brokers, as eligible leader replicas need it there.
+fn cluster(name: &str) -> Option<String> {
+    (name == "min.insync.replicas").then(|| "1".to_owned())
+}
+
+#[test]
+fn a_broker_is_described_as_by_kafka() {
+    let entries = described_node().describe_broker(Layers {
+        cluster: &cluster,
+        ..Layers::EMPTY
+    });
+    let expected: Vec<&str> = include_str!("testdata/desc-broker.txt")
+        .lines()
+        .skip(1)
+        .collect();
+    for (ours, theirs) in print(&entries).iter().zip(&expected) {
+        assert_eq!(ours, theirs);
+    }
+    assert_eq!(entries.len(), expected.len());
+}
+
+#[test]
+fn a_topic_is_described_as_by_kafka() {
+    let own = |name: &str| match name {
+        "segment.bytes" => Some("2000000".to_owned()),
+        "cleanup.policy" => Some("compact,delete".to_owned()),
+        _ => None,
+    };
+    let entries = described_node().describe_topic(Layers {
+        own: &own,
+        cluster: &cluster,
+        ..Layers::EMPTY
+    });
+    let expected: Vec<&str> = include_str!("testdata/desc-topic.txt")
+        .lines()
+        .skip(1)
+        .collect();
+    assert_eq!(print(&entries), expected);
+}
+
+#[test]
+fn a_topic_inherits_from_the_broker() {
+    let settings = described_node();
+    let own = |name: &str| (name == "segment.bytes").then(|| "2000000".to_owned());
+    let topic = settings.topic(Layers {
+        own: &own,
+        ..Layers::EMPTY
+    });
+    assert_eq!(topic.segment_bytes(), 2_000_000);
+    assert_eq!(topic.long("retention.ms"), 100 * 60 * 1000);
+    assert_eq!(topic.long("segment.ms"), 24 * 60 * 60 * 1000);
+    assert_eq!(topic.list("cleanup.policy"), ["delete"]);
+    let forever = settings.with(&[("log.retention.ms", "-2")]).unwrap();
+    assert_eq!(forever.topic(Layers::EMPTY).long("retention.ms"), -1);
+}
+
+#[test]
+fn topic_settings_are_judged_in_kafkas_words() {
+    let settings = described_node();
+    let judge = |given: &[(&'static str, Option<&'static str>)]| {
+        settings
+            .validate_topic(given.iter().copied())
+            .map_err(|refusal| refusal.to_string())
+    };
+    assert_eq!(
+        judge(&[
+            ("segment.bytes", Some("1048576")),
+            ("cleanup.policy", Some(""))
+        ]),
+        Ok(())
+    );
+    for (given, expected) in [
+        (vec![("foo", Some("1"))], "Unknown topic config name: foo"),
+        (
+            vec![("segment.bytes", Some("1"))],
+            "Invalid value 1 for configuration segment.bytes: Value must be at least 1048576",
+        ),
+        (
+            vec![
+                ("min.compaction.lag.ms", Some("9999999999999")),
+                ("max.compaction.lag.ms", Some("100000")),
+            ],
+            "conflict topic config setting min.compaction.lag.ms (9999999999999) > max.compaction.lag.ms (100000)",
+        ),
+        (
+            vec![("remote.storage.enable", Some("true"))],
+            "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage.",
+        ),
+        (
+            vec![("segment.ms", None)],
+            "Null value not supported for topic configs: segment.ms",
+        ),
+    ] {
+        assert_eq!(judge(&given), Err(expected.to_owned()));
+    }
+}
