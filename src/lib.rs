@@ -5,5 +5,6 @@ pub mod config;
 pub mod error_code;
 pub mod ids;
 pub mod messages;
+pub mod metadata;
 pub mod record;
 pub mod replica;

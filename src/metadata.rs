@@ -1,0 +1,37 @@
+//! What the cluster looks like: the fold of the records of `__cluster_metadata` into an [`Image`], a value that is
+//! replaced whole. An image shares with the one before it all that did not change, so that a change costs what it
+//! names and not the size of the cluster.
+//!
+//! A request takes one image from [`Published`] at its start and keeps it. The controller decides over images and
+//! applies its own records to them; [`Loader`] does the same for records that were committed. Nothing here waits,
+//! reads files or knows who is asking.
+
+mod apply;
+mod brokers;
+mod configs;
+mod delta;
+mod features;
+mod image;
+mod kept;
+mod partition;
+mod published;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+mod topics;
+
+pub use apply::Error;
+pub use brokers::{Broker, Brokers, Controller, Endpoint, FeatureRange};
+pub use configs::{Configs, Resource, ResourceKind, Values};
+pub use delta::{Delta, TopicDelta};
+pub use features::{
+    ELIGIBLE_LEADER_REPLICAS_VERSION, Features, KRAFT_VERSION, METADATA_VERSION, MetadataVersion,
+};
+pub use image::{Image, Provenance};
+pub use kept::{Kept, QuotaKey};
+pub use partition::{LeaderRecoveryState, Partition};
+pub use published::{Loader, Published};
+pub use topics::{
+    CLUSTER_METADATA, CONSUMER_OFFSETS, SHARE_GROUP_STATE, TRANSACTION_STATE, Topic, Topics,
+    is_internal,
+};
