@@ -1,5 +1,7 @@
 //! Dohle: an Apache Kafka broker in one binary. `src/README.md` is the map.
 
+pub mod api;
+pub mod broker;
 pub mod clock;
 pub mod config;
 pub mod error_code;
@@ -8,3 +10,5 @@ pub mod messages;
 pub mod metadata;
 pub mod record;
 pub mod replica;
+pub mod server;
+pub mod tool;

@@ -1,0 +1,256 @@
+//! One connection: frames in, answers out, in request order, many in flight.
+//!
+//! The task reads what there is, hands every whole request to [`api::handle`], and gathers the answers that are
+//! ready into one write. It stops reading while answers wait for the socket or too many requests are in flight, so
+//! what a connection can hold is bounded.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tracing::{debug, error};
+
+use super::frame::{FrameBuffer, InvalidLength};
+use super::output::Output;
+use crate::api::{self, Rejected, Reply, Session};
+use crate::broker::Broker;
+use crate::messages::{EncodeError, Frame};
+
+/// Requests read and not yet answered, a connection. Kafka has one at a time; pipelining clients send a few.
+const REQUESTS_IN_FLIGHT_MAX: usize = 256;
+
+/// Bytes taken off the socket before others get their turn.
+const READ_BYTES_PER_TURN: usize = 256 * 1024;
+
+/// An idle time that no connection reaches.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum Closed {
+    #[error("the client closed it")]
+    ByClient,
+    #[error("idle for {0:?}")]
+    Idle(Duration),
+    #[error("it asked for no answer and could not be served")]
+    Unanswerable,
+    #[error(transparent)]
+    InvalidLength(#[from] InvalidLength),
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    #[error("a response cannot be encoded: {0}")]
+    Encode(#[from] EncodeError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// What a connection is bounded by.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) frame_bytes_max: usize,
+    /// `None`: for ever.
+    pub(super) idle_max: Option<Duration>,
+}
+
+/// Serves `stream` until it ends. The task may be aborted at any await: effects happen between them.
+pub(super) async fn serve(
+    stream: TcpStream,
+    broker: Arc<Broker>,
+    session: Session,
+    limits: Limits,
+) {
+    let (id, host) = (session.connection_id, session.client_host);
+    let mut connection = Connection {
+        stream,
+        broker,
+        session,
+        received: FrameBuffer::new(limits.frame_bytes_max),
+        in_flight: VecDeque::new(),
+        output: Output::default(),
+        closing: None,
+    };
+    let closed = connection.run(limits.idle_max.unwrap_or(FOR_EVER)).await;
+    match closed {
+        Closed::Encode(_) => error!(connection = id, client = %host, "closed: {closed}"),
+        _ => debug!(connection = id, client = %host, "closed: {closed}"),
+    }
+}
+
+type Later = Pin<Box<dyn Future<Output = Result<Frame, EncodeError>> + Send>>;
+
+struct Connection {
+    stream: TcpStream,
+    broker: Arc<Broker>,
+    session: Session,
+    received: FrameBuffer,
+    in_flight: VecDeque<InFlight>,
+    output: Output,
+    /// Set once no further request is read; the connection ends when what is in flight is answered.
+    closing: Option<Closed>,
+}
+
+enum InFlight {
+    Ready(Frame),
+    Waiting(Later),
+}
+
+/// What a connection woke up for.
+enum Event {
+    Readable,
+    Writable,
+    Answered(Result<Frame, EncodeError>),
+}
+
+impl Connection {
+    async fn run(&mut self, idle_max: Duration) -> Closed {
+        match self.run_until_closed(idle_max).await {
+            Ok(never) => match never {},
+            Err(closed) => closed,
+        }
+    }
+
+    async fn run_until_closed(&mut self, idle_max: Duration) -> Result<Infallible, Closed> {
+        let idle = tokio::time::sleep(idle_max);
+        tokio::pin!(idle);
+        let mut active_at = Instant::now();
+        loop {
+            self.gather_answers();
+            self.output.write(&self.stream)?;
+            if self.handle_received()? {
+                continue;
+            }
+            if self.output.is_empty()
+                && self.in_flight.is_empty()
+                && let Some(closed) = self.closing.take()
+            {
+                return Err(closed);
+            }
+            let event = tokio::select! {
+                biased;
+                event = self.next_event() => event?,
+                () = &mut idle => {
+                    let now = Instant::now();
+                    if active_at + idle_max <= now && self.in_flight.is_empty() {
+                        return Err(Closed::Idle(idle_max));
+                    }
+                    idle.as_mut().reset((active_at + idle_max).max(now + idle_max / 10));
+                    continue;
+                }
+            };
+            match event {
+                Event::Readable => {
+                    active_at = Instant::now();
+                    self.read()?;
+                }
+                Event::Writable => {}
+                Event::Answered(frame) => {
+                    self.in_flight.pop_front();
+                    self.output.push(frame?);
+                }
+            }
+        }
+    }
+
+    /// Waits for the oldest answer, for room in the socket, or for more requests.
+    async fn next_event(&mut self) -> Result<Event, Closed> {
+        let reads = self.reads();
+        let interest = match (reads, self.output.is_empty()) {
+            (true, _) => Some(Interest::READABLE),
+            (false, false) => Some(Interest::WRITABLE),
+            (false, true) => None,
+        };
+        let stream = &self.stream;
+        let ready = async {
+            match interest {
+                Some(interest) => stream.ready(interest).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(ready);
+        let oldest = self.in_flight.front_mut();
+        let mut oldest = oldest.and_then(|oldest| match oldest {
+            InFlight::Waiting(later) => Some(later),
+            InFlight::Ready(_) => None,
+        });
+        poll_fn(|cx: &mut Context<'_>| {
+            if let Some(later) = &mut oldest
+                && let Poll::Ready(frame) = later.as_mut().poll(cx)
+            {
+                return Poll::Ready(Ok(Event::Answered(frame)));
+            }
+            ready.as_mut().poll(cx).map(|readiness| {
+                readiness?;
+                Ok(if reads {
+                    Event::Readable
+                } else {
+                    Event::Writable
+                })
+            })
+        })
+        .await
+    }
+
+    /// Takes what the socket has and handles the whole requests in it.
+    fn read(&mut self) -> Result<(), Closed> {
+        let mut taken = 0;
+        while taken < READ_BYTES_PER_TURN && self.reads() {
+            match self.stream.try_read_buf(self.received.spare()) {
+                Ok(0) => self.closing = Some(Closed::ByClient),
+                Ok(bytes) => taken += bytes,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
+            }
+            self.handle_received()?;
+        }
+        self.received.release_when_empty();
+        Ok(())
+    }
+
+    /// Whether further requests are taken: not behind answers that wait for the socket, not without bound.
+    fn reads(&self) -> bool {
+        self.closing.is_none()
+            && self.output.is_empty()
+            && self.in_flight.len() < REQUESTS_IN_FLIGHT_MAX
+    }
+
+    /// Handles the whole requests that have been received; says whether there were any.
+    fn handle_received(&mut self) -> Result<bool, Closed> {
+        let mut any = false;
+        while self.reads() {
+            let request = match self.received.next() {
+                Ok(Some(request)) => request,
+                Ok(None) => break,
+                Err(invalid) => {
+                    self.closing = Some(invalid.into());
+                    break;
+                }
+            };
+            any = true;
+            match api::handle(&self.broker, &mut self.session, request) {
+                Ok(Reply::Now(frame)) => self.in_flight.push_back(InFlight::Ready(frame?)),
+                Ok(Reply::Later(later)) => self.in_flight.push_back(InFlight::Waiting(later)),
+                Ok(Reply::Silent) => {}
+                Ok(Reply::Close) => self.closing = Some(Closed::Unanswerable),
+                Err(rejected) => self.closing = Some(rejected.into()),
+            }
+        }
+        Ok(any)
+    }
+
+    /// Moves the answers that are ready, up to the first that is not, to the output.
+    fn gather_answers(&mut self) {
+        while let Some(InFlight::Ready(_)) = self.in_flight.front() {
+            if let Some(InFlight::Ready(frame)) = self.in_flight.pop_front() {
+                self.output.push(frame);
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Cuts the byte stream of a client into frames: a 4-byte length, then that many bytes.
+//!
+//! | bytes | field                                       |
+//! |-------|---------------------------------------------|
+//! | 4     | length of the rest, 0 up to the setting     |
+//! | n     | request header and body                     |
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// What the first read of a connection makes room for.
+const READ_BYTES: usize = 16 * 1024;
+
+/// Room made at once for a frame whose length is known; a longer one grows with what has arrived, so that a length
+/// alone reserves little.
+const RESERVE_BYTES_MAX: usize = 1024 * 1024;
+
+/// A length prefix that no request has. (NetworkReceive: InvalidReceiveException)
+#[derive(Debug, thiserror::Error)]
+#[error("a frame of {length} bytes; socket.request.max.bytes is {max}")]
+pub(super) struct InvalidLength {
+    length: i32,
+    max: usize,
+}
+
+/// Bytes received and not yet handed on.
+pub(super) struct FrameBuffer {
+    bytes: BytesMut,
+    frame_bytes_max: usize,
+}
+
+impl FrameBuffer {
+    pub(super) fn new(frame_bytes_max: usize) -> FrameBuffer {
+        FrameBuffer {
+            bytes: BytesMut::new(),
+            frame_bytes_max,
+        }
+    }
+
+    /// The buffer to read into, with room for more.
+    pub(super) fn spare(&mut self) -> &mut BytesMut {
+        let missing = match self.announced() {
+            Some(length) => (length + 4).saturating_sub(self.bytes.len()),
+            None => READ_BYTES,
+        };
+        let room = missing
+            .max(READ_BYTES)
+            .min(self.bytes.len().max(RESERVE_BYTES_MAX));
+        if self.bytes.capacity() - self.bytes.len()
+            < room.min(READ_BYTES / 2).max(missing.min(room))
+        {
+            self.bytes.reserve(room);
+        }
+        &mut self.bytes
+    }
+
+    /// The next whole frame without its length; `None` until all of it is here.
+    pub(super) fn next(&mut self) -> Result<Option<Bytes>, InvalidLength> {
+        let Some(prefix) = self.bytes.first_chunk::<4>() else {
+            return Ok(None);
+        };
+        let length = i32::from_be_bytes(*prefix);
+        let invalid = InvalidLength {
+            length,
+            max: self.frame_bytes_max,
+        };
+        let Ok(frame_bytes) = usize::try_from(length) else {
+            return Err(invalid);
+        };
+        if frame_bytes > self.frame_bytes_max {
+            return Err(invalid);
+        }
+        if self.bytes.len() < 4 + frame_bytes {
+            return Ok(None);
+        }
+        self.bytes.advance(4);
+        Ok(Some(self.bytes.split_to(frame_bytes).freeze()))
+    }
+
+    /// Gives the memory back when nothing is held: an idle connection costs no buffer.
+    pub(super) fn release_when_empty(&mut self) {
+        if self.bytes.is_empty() {
+            self.bytes = BytesMut::new();
+        }
+    }
+
+    fn announced(&self) -> Option<usize> {
+        let prefix = self.bytes.first_chunk::<4>()?;
+        usize::try_from(i32::from_be_bytes(*prefix)).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn buffer(bytes: &[u8]) -> FrameBuffer {
+        let mut buffer = FrameBuffer::new(100 * 1024 * 1024);
+        buffer.spare().extend_from_slice(bytes);
+        buffer
+    }
+
+    #[test]
+    fn frames_are_cut_at_their_length() {
+        let mut buffer = buffer(&[0, 0, 0, 2, 7, 8, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(buffer.next().unwrap().unwrap(), [7, 8][..]);
+        assert_eq!(buffer.next().unwrap().unwrap(), [][..]);
+        assert!(buffer.next().unwrap().is_none());
+        buffer.spare().extend_from_slice(&[9]);
+        assert_eq!(buffer.next().unwrap().unwrap(), [9][..]);
+    }
+
+    #[test]
+    fn negative_and_absurd_lengths_are_refused() {
+        assert!(buffer(&(-1i32).to_be_bytes()).next().is_err());
+        assert!(buffer(&i32::MAX.to_be_bytes()).next().is_err());
+    }
+
+    #[test]
+    fn a_length_alone_reserves_little() {
+        let mut buffer = buffer(&(100i32 * 1024 * 1024).to_be_bytes());
+        assert!(buffer.spare().capacity() <= 2 * RESERVE_BYTES_MAX);
+    }
+}

@@ -1,0 +1,297 @@
+//! Binds the listeners, accepts connections within their limits, and runs a task for each.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+use super::connection::{self, Limits};
+use crate::api::Session;
+use crate::broker::{self, Broker};
+use crate::config::{Listener, Settings};
+
+/// Rest after an accept that failed for want of files or memory, which would fail again at once.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("listener {name}: cannot listen on {address}: {source}")]
+    Listen {
+        name: String,
+        address: String,
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Broker(#[from] broker::StartError),
+}
+
+/// A running node: its broker and the sockets that lead to it.
+pub struct Server {
+    broker: Arc<Broker>,
+    addresses: Vec<(Arc<str>, SocketAddr)>,
+    accepting: JoinSet<()>,
+}
+
+impl Server {
+    /// Binds the listeners first, so that a busy port is told before anything is opened; serves once the broker is
+    /// ready. Port 0 takes a free one.
+    pub async fn start(settings: Settings) -> Result<Server, StartError> {
+        let bound = settings
+            .broker_listeners()
+            .map(|listener| bind(listener, &settings))
+            .collect::<Result<Vec<_>, _>>()?;
+        let addresses = bound
+            .iter()
+            .map(|bound| (bound.name.clone(), bound.address))
+            .collect::<Vec<_>>();
+        let broker = Broker::start(settings, &addresses).await?;
+        let mut accepting = JoinSet::new();
+        let connections = Arc::new(Connections::new(broker.settings()));
+        for bound in bound {
+            accepting.spawn(accept(bound, broker.clone(), connections.clone()));
+        }
+        Ok(Server {
+            broker,
+            addresses,
+            accepting,
+        })
+    }
+
+    /// The listeners' names and the addresses that they are bound to.
+    pub fn addresses(&self) -> &[(Arc<str>, SocketAddr)] {
+        &self.addresses
+    }
+
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    /// Closes the sockets, then the broker: logs flushed, checkpoints written, marked as cleanly stopped.
+    pub async fn stop(mut self) -> Result<(), broker::StopError> {
+        self.accepting.shutdown().await;
+        self.broker.stop().await
+    }
+}
+
+struct Bound {
+    name: Arc<str>,
+    address: SocketAddr,
+    listener: TcpListener,
+}
+
+fn bind(listener: &Listener, settings: &Settings) -> Result<Bound, StartError> {
+    let address = format!("{}:{}", listener.host, listener.port);
+    let bound =
+        listen(listener, settings).and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (address, listening) = bound.map_err(|source| StartError::Listen {
+        name: listener.name.to_string(),
+        address,
+        source,
+    })?;
+    Ok(Bound {
+        name: listener.name.as_str().into(),
+        address,
+        listener: listening,
+    })
+}
+
+fn listen(listener: &Listener, settings: &Settings) -> io::Result<TcpListener> {
+    let address = resolve(&listener.host, listener.port)?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    if let Some(bytes) = buffer_size(settings.socket_receive_buffer_bytes()) {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(settings.socket_listen_backlog_size())?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// The first address of a host; an empty host is every interface.
+fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
+    if host.is_empty() {
+        return Ok(SocketAddr::from(([0, 0, 0, 0], port)));
+    }
+    let mut addresses = std::net::ToSocketAddrs::to_socket_addrs(&(host, port))?;
+    addresses
+        .next()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the host has no address"))
+}
+
+/// A socket buffer's setting; -1 leaves it to the system.
+fn buffer_size(setting: i32) -> Option<usize> {
+    usize::try_from(setting).ok()
+}
+
+/// Accepts until it is aborted; its connections end with it.
+async fn accept(bound: Bound, broker: Arc<Broker>, connections: Arc<Connections>) {
+    let mut tasks = JoinSet::new();
+    let limits = Limits {
+        frame_bytes_max: usize::try_from(broker.settings().socket_request_max_bytes()).unwrap_or(0),
+        idle_max: u64::try_from(broker.settings().connections_max_idle_ms())
+            .ok()
+            .map(Duration::from_millis),
+    };
+    loop {
+        let place = connections.place().await;
+        let accepted = tokio::select! {
+            accepted = bound.listener.accept() => accepted,
+            Some(_) = tasks.join_next() => continue,
+        };
+        let (stream, client) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(listener = &*bound.name, "cannot accept: {error}");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+                continue;
+            }
+        };
+        let Some(admitted) = connections.admit(client.ip().to_canonical(), place) else {
+            debug!(listener = &*bound.name, client = %client, "closed: max.connections.per.ip reached");
+            continue;
+        };
+        if let Err(error) = prepare(&stream, broker.settings()) {
+            debug!(listener = &*bound.name, client = %client, "closed: {error}");
+            continue;
+        }
+        let session = Session {
+            connection_id: connections.next_id.fetch_add(1, Ordering::Relaxed),
+            client_host: client.ip().to_canonical(),
+            listener: bound.name.clone(),
+            client_software: None,
+        };
+        let broker = broker.clone();
+        tasks.spawn(async move {
+            connection::serve(stream, broker, session, limits).await;
+            drop(admitted);
+        });
+    }
+}
+
+fn prepare(stream: &TcpStream, settings: &Settings) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = socket2::SockRef::from(stream);
+    socket.set_tcp_keepalive(&socket2::TcpKeepalive::new())?;
+    if let Some(bytes) = buffer_size(settings.socket_send_buffer_bytes()) {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    Ok(())
+}
+
+/// Counts the connections of all listeners against `max.connections` and `max.connections.per.ip`.
+struct Connections {
+    places: Arc<Semaphore>,
+    per_ip_max: usize,
+    per_ip_overrides: HashMap<IpAddr, usize>,
+    per_ip: Mutex<HashMap<IpAddr, usize>>,
+    next_id: AtomicU64,
+}
+
+/// A connection that is counted until this is dropped.
+struct Admitted {
+    connections: Arc<Connections>,
+    ip: IpAddr,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connections {
+    fn new(settings: &Settings) -> Connections {
+        Connections {
+            places: Arc::new(Semaphore::new(
+                count(settings.max_connections()).min(Semaphore::MAX_PERMITS),
+            )),
+            per_ip_max: count(settings.max_connections_per_ip()),
+            per_ip_overrides: per_ip_overrides(
+                settings
+                    .string("max.connections.per.ip.overrides")
+                    .unwrap_or_default(),
+            ),
+            per_ip: Mutex::default(),
+            next_id: AtomicU64::new(0),
+        }
+    }
+
+    /// Waits until there is room for another connection: until then nothing is accepted.
+    async fn place(&self) -> OwnedSemaphorePermit {
+        self.places
+            .clone()
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed")
+    }
+
+    /// `None` when this address has its share of connections.
+    fn admit(self: &Arc<Self>, ip: IpAddr, place: OwnedSemaphorePermit) -> Option<Admitted> {
+        let mut per_ip = self.per_ip.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = per_ip.entry(ip).or_default();
+        if *count
+            >= self
+                .per_ip_overrides
+                .get(&ip)
+                .copied()
+                .unwrap_or(self.per_ip_max)
+        {
+            return None;
+        }
+        *count += 1;
+        Some(Admitted {
+            connections: self.clone(),
+            ip,
+            _place: place,
+        })
+    }
+}
+
+/// `max.connections.per.ip.overrides`: `host:count`, separated by commas. What does not resolve limits nobody.
+fn per_ip_overrides(setting: &str) -> HashMap<IpAddr, usize> {
+    let mut overrides = HashMap::new();
+    for (host, max) in setting.split(',').filter_map(|one| one.rsplit_once(':')) {
+        let Ok(max) = max.trim().parse() else {
+            continue;
+        };
+        for address in std::net::ToSocketAddrs::to_socket_addrs(&(host.trim(), 0))
+            .into_iter()
+            .flatten()
+        {
+            overrides.insert(address.ip().to_canonical(), max);
+        }
+    }
+    overrides
+}
+
+fn count(setting: i32) -> usize {
+    usize::try_from(setting).unwrap_or(0)
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut per_ip = self
+            .connections
+            .per_ip
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = per_ip.get_mut(&self.ip) {
+            *count -= 1;
+            if *count == 0 {
+                per_ip.remove(&self.ip);
+            }
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Sockets: accepts connections, reads frames, hands requests to `api` and writes the answers in order.
+//!
+//! Knows nothing of topics or groups. `main` and in-process tests start it; it owns the broker's listeners.
+
+mod connection;
+mod frame;
+mod listener;
+mod output;
+
+pub use listener::{Server, StartError};

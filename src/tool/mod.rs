@@ -1,0 +1,3 @@
+//! The command-line tools: one file each, and the client that they share.
+
+pub mod client;
