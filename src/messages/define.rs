@@ -94,6 +94,7 @@ macro_rules! messages {
 
         impl $crate::messages::wire::Wire for $name {
             const MIN: usize = 1;
+            const STRUCT: bool = true;
 
             fn read(
                 reader: &mut $crate::messages::wire::Reader,
@@ -111,7 +112,7 @@ macro_rules! messages {
                         $({
                             const SPEC: $crate::messages::define::FieldSpec = $crate::messages::define::field_spec!($($spec)*);
                             if SPEC.tag == Some(_tag) && SPEC.holds(version.number) {
-                                value.$field = $crate::messages::wire::Wire::read(_field, version)?;
+                                value.$field = $crate::messages::wire::Wire::read_tagged(_field, version)?;
                                 return Ok(true);
                             }
                         })*

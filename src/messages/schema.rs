@@ -15,7 +15,7 @@ static TABLE: &str = include_str!("schemas.tsv");
 
 /// The layouts of one class, filled as versions are used. Each message type has one as a `static`.
 #[derive(Debug)]
-pub(crate) struct Layouts {
+pub struct Layouts {
     class: &'static str,
     versions: [OnceLock<Option<Program>>; VERSIONS_MAX],
 }
@@ -24,7 +24,7 @@ pub(crate) struct Layouts {
 const VERSIONS_MAX: usize = 24;
 
 impl Layouts {
-    pub(crate) const fn new(class: &'static str) -> Layouts {
+    pub const fn new(class: &'static str) -> Layouts {
         Layouts {
             class,
             versions: [const { OnceLock::new() }; VERSIONS_MAX],
@@ -39,7 +39,7 @@ impl Layouts {
 
     /// Checks that `body` starts with a message of that version: lengths and counts fit, texts are UTF-8, null stands
     /// only where it may. Gives the length of the message; what follows is not looked at.
-    pub(crate) fn check(&self, body: &[u8], version: i16) -> Result<usize, DecodeError> {
+    pub fn check(&self, body: &[u8], version: i16) -> Result<usize, DecodeError> {
         let Some(program) = self.program(version) else {
             return Err(Fault::UnsupportedVersion.of(self.class, version, 0));
         };
@@ -73,8 +73,10 @@ enum Op {
         min: u32,
         end: u16,
     },
-    /// A struct behind a byte that says whether it is there.
+    /// A struct behind a byte that says whether it is there: it is if the byte is not less than `present`, which is 0,
+    /// or 1 in a tagged field.
     Optional {
+        present: i8,
         end: u16,
     },
     /// A tagged-fields section; its inner steps are `Tag`s.
@@ -130,8 +132,8 @@ impl Program {
                     )?;
                     usize::from(end)
                 }
-                Op::Optional { end } => {
-                    if cursor.take(1)?[0] as i8 >= 0 {
+                Op::Optional { present, end } => {
+                    if cursor.take(1)?[0] as i8 >= present {
                         self.walk(cursor, next..usize::from(end))?;
                     }
                     usize::from(end)

@@ -170,7 +170,7 @@ impl TagWriter {
         version: Version,
     ) -> Result<(), EncodeError> {
         let mut content = Writer::new();
-        value.write(&mut content, version)?;
+        value.write_tagged(&mut content, version)?;
         self.fields.push((tag, content.into_bytes()));
         Ok(())
     }
@@ -199,9 +199,20 @@ impl TagWriter {
 pub trait Wire: Sized {
     /// The fewest bytes that a value takes in any version; at least 1.
     const MIN: usize;
+    /// A struct of `messages!`; its nullable form differs in a tagged field.
+    const STRUCT: bool = false;
 
     fn read(reader: &mut Reader, version: Version) -> Result<Self, Fault>;
     fn write(&self, out: &mut Writer, version: Version) -> Result<(), EncodeError>;
+
+    /// The value as the content of a tagged field.
+    fn read_tagged(reader: &mut Reader, version: Version) -> Result<Self, Fault> {
+        Self::read(reader, version)
+    }
+
+    fn write_tagged(&self, out: &mut Writer, version: Version) -> Result<(), EncodeError> {
+        self.write(out, version)
+    }
 
     /// Structs carry null as a byte in front; the other types as a length of -1.
     fn read_nullable(reader: &mut Reader, version: Version) -> Result<Option<Self>, Fault> {
@@ -234,6 +245,28 @@ impl<T: Wire> Wire for Option<T> {
 
     fn write(&self, out: &mut Writer, version: Version) -> Result<(), EncodeError> {
         T::write_nullable(self.as_ref(), out, version)
+    }
+
+    /// A nullable struct has an unsigned varint in front there, 0 for null.
+    /// (ConsumerGroupMemberMetadataValue.write)
+    fn read_tagged(reader: &mut Reader, version: Version) -> Result<Self, Fault> {
+        if T::STRUCT {
+            return match reader.uvarint()? {
+                0 => Ok(None),
+                _ => T::read(reader, version).map(Some),
+            };
+        }
+        Self::read(reader, version)
+    }
+
+    fn write_tagged(&self, out: &mut Writer, version: Version) -> Result<(), EncodeError> {
+        if T::STRUCT {
+            out.put_uvarint(u32::from(self.is_some()));
+            return self
+                .as_ref()
+                .map_or(Ok(()), |value| value.write(out, version));
+        }
+        self.write(out, version)
     }
 }
 

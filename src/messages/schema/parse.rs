@@ -95,9 +95,11 @@ impl Parser {
     /// Parses a type and gives the fewest bytes that it takes.
     fn type_(&mut self) -> u32 {
         if self.accept("?{") {
-            let at = self.open(Op::Optional { end: 0 });
+            let tagged = matches!(self.program.ops.last(), Some(Op::Tag { .. }));
+            let present = i8::from(tagged);
+            let at = self.open(Op::Optional { present, end: 0 });
             self.fields();
-            self.close(at, |end| Op::Optional { end });
+            self.close(at, |end| Op::Optional { present, end });
             return 1;
         }
         if self.accept("{") {

@@ -48,7 +48,8 @@ messages! {
         subscribed_topic_regex: Option<StrBytes> [0+],
         rebalance_timeout_ms: i32 [0+] = -1,
         server_assignor: Option<StrBytes> [0+],
-        classic_member_metadata: Option<ClassicMemberMetadata> [0+, tag 0],
+        /// The default is not null but an empty struct: a member of the new protocol says `None`.
+        classic_member_metadata: Option<ClassicMemberMetadata> [0+, tag 0] = Some(ClassicMemberMetadata::default()),
     }
     ClassicMemberMetadata {
         session_timeout_ms: i32 [0+],
@@ -96,7 +97,7 @@ messages! {
     TopicPartitions {
         topic_id: Uuid [0+],
         partitions: Vec<i32> [0+],
-        assignment_epochs: Option<Vec<i32>> [0+, tag 0],
+        assignment_epochs: Option<Vec<i32>> [0+, tag 0] = Some(Vec::new()),
     }
 
     ConsumerGroupRegularExpressionKey: 0-0, flexible never {

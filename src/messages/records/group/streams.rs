@@ -12,7 +12,7 @@ messages! {
         epoch: i32 [0+],
         metadata_hash: i64 [0+],
         validated_topology_epoch: i32 [0+, tag 0] = -1,
-        last_assignment_configs: Option<Vec<LastAssignmentConfig>> [0+, tag 1],
+        last_assignment_configs: Option<Vec<LastAssignmentConfig>> [0+, tag 1] = Some(Vec::new()),
     }
     LastAssignmentConfig {
         key: StrBytes [0+],
@@ -87,7 +87,7 @@ messages! {
     AssignedTaskIds {
         subtopology_id: StrBytes [0+],
         partitions: Vec<i32> [0+],
-        assignment_epochs: Option<Vec<i32>> [0+, tag 0],
+        assignment_epochs: Option<Vec<i32>> [0+, tag 0] = Some(Vec::new()),
     }
 
     StreamsGroupTopologyKey: 0-0, flexible never {
