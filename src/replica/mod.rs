@@ -4,3 +4,6 @@
 //! coordinators, which reach a log only through here.
 
 pub mod session;
+mod waiting;
+
+pub use waiting::Waiter;

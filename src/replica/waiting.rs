@@ -1,0 +1,198 @@
+//! Who waits for a partition: fetches that want more bytes than there are, and writers that want their records below
+//! the high watermark. An advance wakes those whom it satisfies and touches no others; nothing polls.
+//!
+//! The order that loses no wake-up: a waiter subscribes, looks once more, then waits; a partition moves its offsets
+//! first and then calls [`Waiting::advanced`].
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::ids::Offset;
+
+/// One that waits, for one partition or for the first of many.
+#[derive(Debug)]
+pub struct Waiter {
+    /// Bytes that have to come before it is woken.
+    missing: AtomicI64,
+    wake: Notify,
+}
+
+impl Waiter {
+    /// Wants `bytes` more, over all the partitions that it subscribes to.
+    pub fn new(bytes: usize) -> Arc<Waiter> {
+        let missing = AtomicI64::new(i64::try_from(bytes).unwrap_or(i64::MAX));
+        Arc::new(Waiter {
+            missing,
+            wake: Notify::new(),
+        })
+    }
+
+    /// Wants `bytes` more from now on.
+    pub fn rearm(&self, bytes: usize) {
+        self.missing
+            .store(i64::try_from(bytes).unwrap_or(i64::MAX), Ordering::Release);
+    }
+
+    /// Resolves once it was woken; at once when that was since the last call.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    fn add(&self, bytes: usize) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        if self.missing.fetch_sub(bytes, Ordering::AcqRel) <= bytes {
+            self.wake.notify_one();
+        }
+    }
+
+    fn wake(&self) {
+        self.wake.notify_one();
+    }
+}
+
+/// The waiters of one partition.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    lists: Mutex<Lists>,
+}
+
+#[derive(Debug, Default)]
+struct Lists {
+    /// Fetches, by the number of their subscription; a number that is free holds none.
+    fetches: Vec<Option<Arc<Waiter>>>,
+    free: Vec<usize>,
+    /// Writers by the high watermark that they want, and a number that tells them apart.
+    writers: BTreeMap<(Offset, u64), Arc<Waiter>>,
+    next_writer: u64,
+}
+
+impl Waiting {
+    /// Adds a fetch; the number takes it off again.
+    pub(super) fn subscribe(&self, waiter: Arc<Waiter>) -> usize {
+        let mut lists = self.lock();
+        match lists.free.pop() {
+            Some(number) => {
+                lists.fetches[number] = Some(waiter);
+                number
+            }
+            None => {
+                lists.fetches.push(Some(waiter));
+                lists.fetches.len() - 1
+            }
+        }
+    }
+
+    pub(super) fn unsubscribe(&self, number: usize) {
+        let mut lists = self.lock();
+        lists.fetches[number] = None;
+        lists.free.push(number);
+        if lists.free.len() == lists.fetches.len() {
+            lists.free.clear();
+            lists.fetches.clear();
+        }
+    }
+
+    /// Adds one that wants the high watermark to reach `offset`.
+    pub(super) fn expect(&self, offset: Offset, waiter: Arc<Waiter>) -> (Offset, u64) {
+        let mut lists = self.lock();
+        let key = (offset, lists.next_writer);
+        lists.next_writer += 1;
+        lists.writers.insert(key, waiter);
+        key
+    }
+
+    pub(super) fn forget(&self, key: (Offset, u64)) {
+        self.lock().writers.remove(&key);
+    }
+
+    /// Tells that `bytes` more can be read and where the high watermark is.
+    pub(super) fn advanced(&self, bytes: usize, high_watermark: Offset) {
+        let mut lists = self.lock();
+        for waiter in lists.fetches.iter().flatten() {
+            waiter.add(bytes);
+        }
+        while let Some(first) = lists.writers.first_entry() {
+            if first.key().0 > high_watermark {
+                break;
+            }
+            first.remove().wake();
+        }
+    }
+
+    /// Wakes all, since the replica is no longer what they took it for.
+    pub(super) fn wake_all(&self) {
+        let mut lists = self.lock();
+        for waiter in lists.fetches.iter().flatten() {
+            waiter.wake();
+        }
+        for (_, waiter) in std::mem::take(&mut lists.writers) {
+            waiter.wake();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lists> {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn is_woken(waiter: &Waiter) -> bool {
+        waiter.woken().now_or_never().is_some()
+    }
+
+    #[test]
+    fn a_fetch_is_woken_by_the_bytes_of_all_its_partitions_together() {
+        let (one, other) = (Waiting::default(), Waiting::default());
+        let waiter = Waiter::new(100);
+        let numbers = (
+            one.subscribe(waiter.clone()),
+            other.subscribe(waiter.clone()),
+        );
+        one.advanced(60, Offset(1));
+        assert!(!is_woken(&waiter));
+        other.advanced(40, Offset(1));
+        assert!(is_woken(&waiter));
+        waiter.rearm(10);
+        one.advanced(9, Offset(2));
+        assert!(!is_woken(&waiter));
+        other.unsubscribe(numbers.1);
+        other.advanced(9, Offset(2));
+        assert!(!is_woken(&waiter));
+        one.wake_all();
+        assert!(is_woken(&waiter));
+        one.unsubscribe(numbers.0);
+        assert!(one.lock().fetches.is_empty());
+    }
+
+    #[test]
+    fn writers_are_woken_by_the_high_watermark_that_they_want() {
+        let waiting = Waiting::default();
+        let waiters: Vec<_> = [3, 5, 5, 9]
+            .map(|offset| (offset, Waiter::new(1)))
+            .into_iter()
+            .collect();
+        let keys: Vec<_> = waiters
+            .iter()
+            .map(|(at, waiter)| waiting.expect(Offset(*at), waiter.clone()))
+            .collect();
+        waiting.forget(keys[1]);
+        waiting.advanced(1, Offset(5));
+        assert_eq!(
+            waiters
+                .iter()
+                .map(|(_, waiter)| is_woken(waiter))
+                .collect::<Vec<_>>(),
+            [true, false, true, false]
+        );
+        waiting.wake_all();
+        assert!(is_woken(&waiters[3].1));
+    }
+}
