@@ -22,6 +22,7 @@
 use bytes::{Buf, BufMut, Bytes};
 use crc_fast::{CrcAlgorithm, Digest};
 
+use super::control::EndMarker;
 use super::records::{RecordReader, Records};
 use crate::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
@@ -374,6 +375,11 @@ impl Batch {
     /// The records one after another, each borrowed until the next is asked for.
     pub fn reader(&self) -> Result<RecordReader<'_>, Corrupt> {
         RecordReader::open(&self.header, self.payload())
+    }
+
+    /// The end of a transaction that this batch marks; `None` when it is another batch.
+    pub fn end_marker(&self) -> Option<EndMarker> {
+        EndMarker::of(&self.header, self.payload())
     }
 
     /// The records as values of their own: slices of the batch, or copies when it is compressed.

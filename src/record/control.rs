@@ -4,9 +4,9 @@
 
 use bytes::Buf;
 
-use super::batch::NO_SEQUENCE;
+use super::batch::{BatchHeader, NO_SEQUENCE};
 use super::builder::{BatchBuilder, Producer};
-use super::records::RecordView;
+use super::records::{RecordReader, RecordView};
 use super::validate::ValidBatch;
 use crate::ids::{ProducerEpoch, ProducerId, Timestamp};
 
@@ -79,6 +79,15 @@ impl EndMarker {
             commit,
             coordinator_epoch: value.get_i32(),
         })
+    }
+
+    /// Reads the marker of a control batch; `None` when the batch is no such.
+    pub(super) fn of(header: &BatchHeader, payload: &[u8]) -> Option<EndMarker> {
+        if !header.is_control() {
+            return None;
+        }
+        let mut records = RecordReader::open(header, payload).ok()?;
+        EndMarker::parse(&records.next().ok()??)
     }
 
     /// The batch of 78 bytes that ends the producer's transaction.

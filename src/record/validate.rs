@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::batch::{Batch, BatchHeader, Compression, Corrupt, HEADER_LEN, TimestampType, batches};
 use super::builder::{BatchBuilder, Producer};
 use super::compress::Codec;
+use super::control::EndMarker;
 use super::records::{RecordReader, RecordView};
 use crate::ids::{LeaderEpoch, Offset, Timestamp};
 
@@ -153,6 +154,11 @@ impl ValidBatch {
 
     pub fn reader(&self) -> Result<RecordReader<'_>, Corrupt> {
         RecordReader::open(&self.header, self.payload())
+    }
+
+    /// The end of a transaction that this batch marks; `None` when it is another batch.
+    pub fn end_marker(&self) -> Option<EndMarker> {
+        EndMarker::of(&self.header, self.payload())
     }
 }
 
