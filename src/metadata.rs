@@ -8,13 +8,17 @@
 
 mod apply;
 mod brokers;
+pub mod checkpoint;
 mod configs;
+pub mod control;
 mod delta;
 mod features;
 mod image;
 mod kept;
+mod listener;
 mod partition;
 mod published;
+pub mod records;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -29,6 +33,7 @@ pub use features::{
 };
 pub use image::{Image, Provenance};
 pub use kept::{Kept, QuotaKey};
+pub use listener::MetadataListener;
 pub use partition::{LeaderRecoveryState, Partition};
 pub use published::{Loader, Published};
 pub use topics::{
