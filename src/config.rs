@@ -16,6 +16,7 @@ mod properties;
 mod settings;
 mod topic;
 mod topic_keys;
+mod validate;
 mod value;
 
 #[cfg(test)]

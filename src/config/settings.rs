@@ -10,6 +10,7 @@ use super::broker_keys::BROKER_KEYS;
 use super::key::{self, Key, Kind};
 use super::listeners::{self, Listener, ProtocolMap, SecurityProtocol, Voter};
 use super::properties::{self, Given, Location};
+use super::validate;
 use super::value::{ConfigException, Value};
 use crate::ids::NodeId;
 
@@ -240,9 +241,8 @@ impl Settings {
             log_dirs: Vec::new(),
         };
         settings.check_required()?;
-        settings
-            .resolve()
-            .map_err(|(name, exception)| settings.blame(name, exception))?;
+        let resolved = settings.resolve().and_then(|()| validate::check(&settings));
+        resolved.map_err(|(name, exception)| settings.blame(name, exception))?;
         Ok(settings)
     }
 
@@ -257,6 +257,19 @@ impl Settings {
                 key.name
             ))))
         })
+    }
+
+    /// The first of two settings that is set; both are whole numbers.
+    pub(super) fn either(&self, first: &str, second: &str) -> i64 {
+        let number = |name: &str| self.value(name).and_then(Value::as_whole_number);
+        number(first).or_else(|| number(second)).unwrap_or_default()
+    }
+
+    /// Every setting with its value.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&'static Key, Option<&Value>)> {
+        BROKER_KEYS
+            .iter()
+            .zip(self.values.iter().map(Option::as_ref))
     }
 
     /// Turns texts into listeners, voters and directories.
@@ -278,6 +291,7 @@ impl Settings {
         let servers =
             listeners::parse_bootstrap_servers(self.list("controller.quorum.bootstrap.servers"));
         self.bootstrap_servers = servers.map_err(named("controller.quorum.bootstrap.servers"))?;
+        self.check_inter_broker_listener()?;
         let dirs = match self.value("log.dirs") {
             Some(Value::List(dirs)) => dirs,
             _ => self.list("log.dir"),
@@ -289,6 +303,23 @@ impl Settings {
             .map(PathBuf::from)
             .collect();
         Ok(())
+    }
+
+    fn check_inter_broker_listener(&self) -> Result<(), (&'static str, ConfigException)> {
+        const NAME: &str = "inter.broker.listener.name";
+        let Some(listener) = self.string(NAME) else {
+            return Ok(());
+        };
+        let text = if self.location("security.inter.broker.protocol").is_some() {
+            format!("Only one of {NAME} and security.inter.broker.protocol should be set.")
+        } else if self.security_protocol(&listener.to_uppercase()).is_none() {
+            format!(
+                "Listener with name {listener} defined in {NAME} not found in listener.security.protocol.map."
+            )
+        } else {
+            return Ok(());
+        };
+        Err((NAME, ConfigException(text)))
     }
 
     /// `listener.security.protocol.map`; where it is not given and no listener asks for security by its name, the
@@ -445,6 +476,10 @@ impl Settings {
         self.listeners
             .iter()
             .filter(|listener| self.is_controller_listener(&listener.name))
+    }
+
+    pub(super) fn advertised_listeners(&self) -> &[Listener] {
+        &self.advertised
     }
 
     /// What clients are told to connect to. An empty host stands for this machine's name, port 0 for the one bound.

@@ -1,6 +1,7 @@
 //! `testdata/*.tsv` are printed from Kafka 4.3.0: its ConfigDefs, what they answer to values, and what KafkaConfig
 //! answers to changes of a node's settings.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -305,4 +306,101 @@ fn topic_settings_are_judged_in_kafkas_words() {
     ] {
         assert_eq!(judge(&given), Err(expected.to_owned()));
     }
+}
+
+#[test]
+fn settings_are_judged_together_in_kafkas_words() {
+    let base = [
+        ("process.roles", "broker,controller"),
+        ("node.id", "1"),
+        (
+            "listeners",
+            "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093",
+        ),
+        ("controller.listener.names", "CONTROLLER"),
+        ("controller.quorum.voters", "1@127.0.0.1:9093"),
+    ];
+    for row in rows(include_str!("testdata/settings.tsv")) {
+        let [changes, answer] = row[..] else {
+            panic!("{row:?}")
+        };
+        let mut properties: BTreeMap<&str, &str> = base.into_iter().collect();
+        for change in changes.split(';') {
+            match change.split_once('=') {
+                Some((name, value)) => properties.insert(name, value),
+                None => properties.remove(change),
+            };
+        }
+        let given = properties.iter().map(|(name, value)| Given {
+            name: (*name).to_owned(),
+            value: (*value).to_owned(),
+            location: Location::Override,
+        });
+        let ours = match Settings::from_given(given.collect()) {
+            Ok(_) => "ok".to_owned(),
+            Err(Error::Invalid { exception, .. } | Error::Incomplete(exception)) => exception.0,
+            Err(other) => panic!("{other}"),
+        };
+        // Where Kafka lets a Java exception's text through, ours says what is wrong.
+        let expected = match answer {
+            "For input string: \"x\"" => "127.0.0.1:x is not of the form",
+            _ => answer
+                .strip_suffix(": begin 0, end -1, length 9")
+                .unwrap_or(answer),
+        };
+        let same = if answer == "ok" {
+            ours == "ok"
+        } else {
+            ours.contains(expected)
+        };
+        assert!(same, "{changes}\n  ours: {ours}\nKafka: {answer}");
+    }
+}
+
+#[test]
+fn what_protects_and_is_not_acted_on_refuses_the_start() {
+    let node = settings_of(NODE).unwrap();
+    assert!(node.check_protection().is_ok());
+    for (changes, expected) in [
+        (
+            [("authorizer.class.name", "a.b.C"), ("node.id", "7")],
+            "--override: authorizer.class.name=a.b.C asks for a protection that Dohle does not offer yet; it does not \
+             start without it",
+        ),
+        (
+            [
+                (
+                    "listener.security.protocol.map",
+                    "PLAINTEXT:SASL_SSL,CONTROLLER:PLAINTEXT",
+                ),
+                ("inter.broker.listener.name", "PLAINTEXT"),
+            ],
+            "--override: listener.security.protocol.map=PLAINTEXT:SASL_SSL asks for a protection that Dohle does not \
+             offer yet; it does not start without it",
+        ),
+    ] {
+        let refusal = node.with(&changes).unwrap().check_protection().unwrap_err();
+        assert_eq!(refusal.to_string(), expected);
+    }
+}
+
+#[test]
+fn unknown_names_warn_and_are_explained() {
+    let changes = [
+        ("num.partition", "2"),
+        ("ssl.key.password", "secret"),
+        ("listener.name.plaintext.max.connections", "5"),
+        ("rsm.config.bucket", "b"),
+    ];
+    let node = settings_of(NODE).unwrap().with(&changes).unwrap();
+    assert_eq!(
+        node.warnings(),
+        ["--override: unknown setting num.partition (is it num.partitions?)"]
+    );
+    let text = node.explain();
+    assert!(
+        text.contains("ssl.key.password=[hidden]\n    known, not acted on yet (--override)\n"),
+        "{text}"
+    );
+    assert!(!text.contains("secret"));
 }
