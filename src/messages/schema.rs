@@ -9,7 +9,11 @@ use std::sync::OnceLock;
 
 use super::error::{DecodeError, Fault};
 
+mod describe;
 mod parse;
+
+pub use describe::describe;
+pub use parse::layout;
 
 static TABLE: &str = include_str!("schemas.tsv");
 
@@ -127,7 +131,11 @@ impl Program {
                 } => {
                     self.walk_array(
                         cursor,
-                        cursor_count(compact, nullable, min),
+                        Count {
+                            compact,
+                            nullable,
+                            min,
+                        },
                         next..usize::from(end),
                     )?;
                     usize::from(end)
@@ -208,14 +216,6 @@ struct Count {
     compact: bool,
     nullable: bool,
     min: u32,
-}
-
-fn cursor_count(compact: bool, nullable: bool, min: u32) -> Count {
-    Count {
-        compact,
-        nullable,
-        min,
-    }
 }
 
 struct Cursor<'a> {
