@@ -9,11 +9,7 @@ use std::sync::OnceLock;
 
 use super::error::{DecodeError, Fault};
 
-mod describe;
 mod parse;
-
-pub use describe::describe;
-pub use parse::layout;
 
 static TABLE: &str = include_str!("schemas.tsv");
 
@@ -131,11 +127,7 @@ impl Program {
                 } => {
                     self.walk_array(
                         cursor,
-                        Count {
-                            compact,
-                            nullable,
-                            min,
-                        },
+                        cursor_count(compact, nullable, min),
                         next..usize::from(end),
                     )?;
                     usize::from(end)
@@ -216,6 +208,14 @@ struct Count {
     compact: bool,
     nullable: bool,
     min: u32,
+}
+
+fn cursor_count(compact: bool, nullable: bool, min: u32) -> Count {
+    Count {
+        compact,
+        nullable,
+        min,
+    }
 }
 
 struct Cursor<'a> {

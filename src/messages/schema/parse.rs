@@ -27,7 +27,7 @@ pub(super) fn lines() -> impl Iterator<Item = (&'static str, i16, i16, &'static 
 }
 
 /// The layout text of a class at a version.
-pub fn layout(class: &str, version: i16) -> Option<&'static str> {
+pub(super) fn layout(class: &str, version: i16) -> Option<&'static str> {
     // Lines of one class are adjacent; the tab ends the name.
     let mut from = 0;
     loop {
