@@ -7,6 +7,7 @@ pub mod config;
 pub mod coordinator;
 pub mod error_code;
 pub mod ids;
+pub mod log;
 pub mod messages;
 pub mod metadata;
 pub mod record;

@@ -1,0 +1,247 @@
+//! The leader epochs of a log and where each began (KIP-101), kept in `leader-epoch-checkpoint` as lines of
+//! `epoch start-offset`. Followers and consumers ask it where an epoch ended.
+//! (org.apache.kafka.storage.internals.epoch.LeaderEpochFileCache)
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use super::checkpoints;
+use super::error::Error;
+use super::fs::{self, Fs};
+use crate::ids::{LeaderEpoch, Offset};
+
+/// The name of its file in a partition's directory.
+pub(crate) const FILE: &str = "leader-epoch-checkpoint";
+
+/// One epoch and its first offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochEntry {
+    pub epoch: LeaderEpoch,
+    pub start_offset: Offset,
+}
+
+/// The epochs of a log, ascending in epoch and start offset.
+#[derive(Debug)]
+pub(crate) struct Epochs {
+    path: PathBuf,
+    entries: Vec<EpochEntry>,
+    /// Changed since it was brought to the device.
+    dirty: bool,
+}
+
+impl Epochs {
+    pub(crate) fn load(path: PathBuf) -> Result<Epochs, Error> {
+        let entry = |line: &str| {
+            let (epoch, start) = line.trim().split_once(' ')?;
+            Some(EpochEntry {
+                epoch: LeaderEpoch(epoch.parse().ok()?),
+                start_offset: Offset(start.parse().ok()?),
+            })
+        };
+        let mut epochs = Epochs {
+            entries: Vec::new(),
+            dirty: false,
+            path,
+        };
+        for entry in checkpoints::read_lines(&epochs.path, entry)? {
+            epochs.insert(entry);
+        }
+        Ok(epochs)
+    }
+
+    pub(crate) fn entries(&self) -> &[EpochEntry] {
+        &self.entries
+    }
+
+    pub(crate) fn latest(&self) -> Option<EpochEntry> {
+        self.entries.last().copied()
+    }
+
+    /// Notes that `epoch` began at `start_offset`. Entries that contradict this are dropped: they describe records
+    /// that are gone.
+    pub(crate) fn assign(
+        &mut self,
+        fs: &dyn Fs,
+        epoch: LeaderEpoch,
+        start_offset: Offset,
+    ) -> Result<(), Error> {
+        let before = self.entries.len();
+        let latest = self.latest();
+        self.insert(EpochEntry {
+            epoch,
+            start_offset,
+        });
+        if self.latest() == latest && self.entries.len() == before {
+            Ok(())
+        } else {
+            self.write(fs)
+        }
+    }
+
+    /// `assign` without the file, for a scan that ends with [`Epochs::write`].
+    pub(crate) fn insert(&mut self, entry: EpochEntry) {
+        let known = self.latest().is_some_and(|last| {
+            last.epoch == entry.epoch && last.start_offset <= entry.start_offset
+        });
+        if known || entry.epoch.0 < 0 {
+            return;
+        }
+        let conflicting =
+            |old: &EpochEntry| old.epoch >= entry.epoch || old.start_offset >= entry.start_offset;
+        while self.entries.last().is_some_and(conflicting) {
+            self.entries.pop();
+        }
+        self.entries.push(entry);
+    }
+
+    /// The epoch that answers a question for the end of `epoch`, and that end: the start of the next one, or
+    /// `log_end_offset` for the latest. `None` for an epoch that is unknown or above all.
+    pub(crate) fn end_offset(
+        &self,
+        epoch: LeaderEpoch,
+        log_end_offset: Offset,
+    ) -> Option<(LeaderEpoch, Offset)> {
+        if epoch.0 < 0 {
+            return None;
+        }
+        if self.latest().is_some_and(|last| last.epoch == epoch) {
+            return Some((epoch, log_end_offset));
+        }
+        let higher = self.entries.partition_point(|entry| entry.epoch <= epoch);
+        let end = self.entries.get(higher)?.start_offset;
+        let floor = higher
+            .checked_sub(1)
+            .map_or(epoch, |at| self.entries[at].epoch);
+        Some((floor, end))
+    }
+
+    /// The log ends at `end` now.
+    pub(crate) fn truncate_from_end(&mut self, fs: &dyn Fs, end: Offset) -> Result<(), Error> {
+        let before = self.entries.len();
+        self.entries.retain(|entry| entry.start_offset < end);
+        if self.entries.len() == before {
+            Ok(())
+        } else {
+            self.write(fs)
+        }
+    }
+
+    /// The log begins at `start` now. The epoch in which that offset lies is kept, beginning there.
+    pub(crate) fn truncate_from_start(&mut self, fs: &dyn Fs, start: Offset) -> Result<(), Error> {
+        let below = self
+            .entries
+            .partition_point(|entry| entry.start_offset <= start);
+        let Some(last) = below.checked_sub(1) else {
+            return Ok(());
+        };
+        if last == 0 && self.entries[0].start_offset == start {
+            return Ok(());
+        }
+        self.entries.drain(..last);
+        self.entries[0].start_offset = start;
+        self.write(fs)
+    }
+
+    pub(crate) fn clear(&mut self, fs: &dyn Fs) -> Result<(), Error> {
+        self.entries.clear();
+        self.write(fs)
+    }
+
+    /// Replaces the file. It is not brought to the device: after a crash a scan finds the epochs in the batches
+    /// behind the recovery point, and [`Epochs::sync`] comes before that point moves.
+    pub(crate) fn write(&mut self, fs: &dyn Fs) -> Result<(), Error> {
+        self.dirty = true;
+        self.replace(fs, false)
+    }
+
+    /// Brings the file to the device when it has changed.
+    pub(crate) fn sync(&mut self, fs: &dyn Fs) -> Result<(), Error> {
+        if self.dirty {
+            self.replace(fs, true)?;
+            self.dirty = false;
+        }
+        Ok(())
+    }
+
+    fn replace(&self, fs: &dyn Fs, durable: bool) -> Result<(), Error> {
+        let mut text = format!("0\n{}\n", self.entries.len());
+        for entry in &self.entries {
+            let _ = writeln!(text, "{} {}", entry.epoch, entry.start_offset);
+        }
+        fs::replace(fs, &self.path, text.as_bytes(), durable).map_err(Error::io(&self.path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fs::Disk;
+    use super::*;
+
+    fn epochs(dir: &tempfile::TempDir, entries: &[(i32, i64)]) -> Epochs {
+        let mut epochs = Epochs::load(dir.path().join(FILE)).unwrap();
+        for (epoch, start) in entries {
+            epochs
+                .assign(&Disk, LeaderEpoch(*epoch), Offset(*start))
+                .unwrap();
+        }
+        epochs
+    }
+
+    fn pairs(epochs: &Epochs) -> Vec<(i32, i64)> {
+        epochs
+            .entries()
+            .iter()
+            .map(|entry| (entry.epoch.0, entry.start_offset.0))
+            .collect()
+    }
+
+    #[test]
+    fn file_is_kafkas() {
+        let dir = tempfile::tempdir().unwrap();
+        epochs(&dir, &[(0, 0), (3, 17)]);
+        assert_eq!(
+            std::fs::read_to_string(dir.path().join(FILE)).unwrap(),
+            "0\n2\n0 0\n3 17\n"
+        );
+        assert_eq!(pairs(&epochs(&dir, &[])), [(0, 0), (3, 17)]);
+    }
+
+    #[test]
+    fn a_new_epoch_drops_what_contradicts_it() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(
+            pairs(&epochs(&dir, &[(0, 0), (1, 10), (2, 20), (2, 25), (3, 10)])),
+            [(0, 0), (3, 10)]
+        );
+    }
+
+    #[test]
+    fn ends_of_epochs() {
+        let dir = tempfile::tempdir().unwrap();
+        let epochs = epochs(&dir, &[(2, 5), (4, 10), (7, 20)]);
+        let end = |epoch| {
+            epochs
+                .end_offset(LeaderEpoch(epoch), Offset(30))
+                .map(|(epoch, end)| (epoch.0, end.0))
+        };
+        assert_eq!(end(-1), None);
+        assert_eq!(end(1), Some((1, 5)), "below all known");
+        assert_eq!(end(2), Some((2, 10)));
+        assert_eq!(end(3), Some((2, 10)));
+        assert_eq!(end(6), Some((4, 20)));
+        assert_eq!(end(7), Some((7, 30)));
+        assert_eq!(end(8), None, "above all known");
+    }
+
+    #[test]
+    fn truncation_at_both_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut epochs = epochs(&dir, &[(2, 5), (4, 10), (7, 20)]);
+        epochs.truncate_from_end(&Disk, Offset(20)).unwrap();
+        assert_eq!(pairs(&epochs), [(2, 5), (4, 10)]);
+        epochs.truncate_from_start(&Disk, Offset(12)).unwrap();
+        assert_eq!(pairs(&epochs), [(4, 12)]);
+        epochs.truncate_from_start(&Disk, Offset(3)).unwrap();
+        assert_eq!(pairs(&epochs), [(4, 12)]);
+    }
+}

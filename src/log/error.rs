@@ -1,0 +1,91 @@
+//! What can go wrong with a log. Every variant names the file, so that the line an operator reads says where to look.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::ids::{Offset, ProducerEpoch, ProducerId};
+
+/// The world's errors: they take the partition or its log directory offline.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    /// Bytes of a segment that has to be whole are not.
+    #[error("{}: {reason} at byte {position}", path.display())]
+    Corrupt {
+        path: PathBuf,
+        position: u64,
+        reason: &'static str,
+    },
+    /// A text or snapshot file that does not parse.
+    #[error("{}: {reason}", path.display())]
+    Malformed { path: PathBuf, reason: String },
+    /// An earlier fsync failed; nothing more is written.
+    #[error("{}: offline since a write to the device failed", path.display())]
+    Offline { path: PathBuf },
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
+        move |source| Error::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn corrupt(path: &Path, position: u64, reason: &'static str) -> Error {
+        Error::Corrupt {
+            path: path.to_owned(),
+            position,
+            reason,
+        }
+    }
+}
+
+/// Why batches were not appended. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    #[error(transparent)]
+    Storage(#[from] Error),
+    #[error("producer {producer_id}: sequence {got}, expected {expected}")]
+    OutOfOrderSequence {
+        producer_id: ProducerId,
+        expected: i32,
+        got: i32,
+    },
+    #[error("producer {producer_id}: epoch {got} is older than {current}")]
+    InvalidProducerEpoch {
+        producer_id: ProducerId,
+        current: ProducerEpoch,
+        got: ProducerEpoch,
+    },
+    #[error("producer {producer_id}: a write outside its open transaction")]
+    InvalidTransactionState { producer_id: ProducerId },
+    #[error("producer {producer_id}: marker of coordinator epoch {got}, known is {current}")]
+    TransactionCoordinatorFenced {
+        producer_id: ProducerId,
+        current: i32,
+        got: i32,
+    },
+    /// A batch of a follower or of the metadata log does not continue the log.
+    #[error("base offset {got} is below the log end offset {expected}")]
+    UnexpectedOffset { expected: Offset, got: Offset },
+    /// A batch larger than a segment may be (`segment.bytes`).
+    #[error("{size} bytes do not fit into a segment of {segment_bytes}")]
+    LargerThanSegment { size: usize, segment_bytes: u32 },
+    #[error("bytes that are no whole record batches")]
+    Malformed,
+}
+
+/// Why a read found nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error(transparent)]
+    Storage(#[from] Error),
+    #[error("offset {got} is outside {start} to {end}")]
+    OutOfRange {
+        got: Offset,
+        start: Offset,
+        end: Offset,
+    },
+}

@@ -1,0 +1,155 @@
+//! How the log changes the disk: one small trait, so that a test can fail, tear or lose the third write. Reads go
+//! to the files directly. It knows nothing of segments; everything in `log/` that writes takes an `Arc<dyn Fs>`.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::path::Path;
+
+#[cfg(test)]
+pub(crate) mod faulty;
+
+/// The most parts that one `pwritev` takes (IOV_MAX).
+const PARTS_MAX: usize = 1024;
+
+/// Whether a file that is opened has to exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Only to read it; it exists.
+    Read,
+    /// To read and write it; it exists.
+    Write,
+    /// To read and write it; it is created when missing.
+    Create,
+    /// To read and write it; it is created, or emptied when it exists.
+    Replace,
+}
+
+/// Every change that the log makes on disk.
+pub trait Fs: fmt::Debug + Send + Sync {
+    fn open(&self, path: &Path, mode: Mode) -> io::Result<File>;
+    /// Writes all the parts, one after another, from `position` on. After an error any prefix may be there.
+    fn write_at(&self, file: &File, parts: &[IoSlice<'_>], position: u64) -> io::Result<()>;
+    fn set_len(&self, file: &File, len: u64) -> io::Result<()>;
+    /// Brings the file's bytes and length to the device.
+    fn sync(&self, file: &File) -> io::Result<()>;
+    /// Brings the names in a directory to the device.
+    fn sync_directory(&self, path: &Path) -> io::Result<()>;
+    /// Creates a directory and what is missing above it.
+    fn create_directory(&self, path: &Path) -> io::Result<()>;
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Removes a directory with all that is in it.
+    fn remove_directory(&self, path: &Path) -> io::Result<()>;
+}
+
+/// The operating system's files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Disk;
+
+impl Fs for Disk {
+    fn open(&self, path: &Path, mode: Mode) -> io::Result<File> {
+        match mode {
+            Mode::Read => File::open(path),
+            Mode::Write => OpenOptions::new().read(true).write(true).open(path),
+            Mode::Create => OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path),
+            Mode::Replace => OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(path),
+        }
+    }
+
+    fn write_at(&self, file: &File, parts: &[IoSlice<'_>], position: u64) -> io::Result<()> {
+        let mut position = position;
+        for parts in parts.chunks(PARTS_MAX) {
+            position = write_parts(file, parts, position)?;
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
+        file.set_len(len)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        file.sync_data()
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir_all(path)
+    }
+}
+
+/// Writes all of `parts`, in one call unless the kernel takes only some of it. Returns the position behind them.
+fn write_parts(file: &File, parts: &[IoSlice<'_>], position: u64) -> io::Result<u64> {
+    let total: usize = parts.iter().map(|part| part.len()).sum();
+    let mut written = pwritev(file, parts, position)?;
+    while written < total {
+        let mut skip = written;
+        let mut rest = Vec::with_capacity(parts.len());
+        for part in parts {
+            let skipped = skip.min(part.len());
+            skip -= skipped;
+            if skipped < part.len() {
+                rest.push(IoSlice::new(&part[skipped..]));
+            }
+        }
+        written += pwritev(file, &rest, position + written as u64)?;
+    }
+    Ok(position + total as u64)
+}
+
+fn pwritev(file: &File, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
+    loop {
+        match rustix::io::pwritev(file, parts, position) {
+            Ok(0) if parts.iter().any(|part| !part.is_empty()) => {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            Ok(written) => return Ok(written),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Replaces a file as a whole: readers see the old bytes or the new ones. `durable` brings them to the device before
+/// the old ones are gone.
+pub(crate) fn replace(fs: &dyn Fs, path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tmp");
+    let temporary = Path::new(&name);
+    let file = fs.open(temporary, Mode::Replace)?;
+    fs.write_at(&file, &[IoSlice::new(bytes)], 0)?;
+    if durable {
+        fs.sync(&file)?;
+    }
+    fs.rename(temporary, path)?;
+    if durable && let Some(parent) = path.parent() {
+        fs.sync_directory(parent)?;
+    }
+    Ok(())
+}

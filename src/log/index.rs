@@ -1,0 +1,408 @@
+//! The offset index and the time index of a segment: sparse, sorted entries that tell where in the `.log` file to
+//! begin looking. They can always be made again from the segment.
+//!
+//! | file | entry |
+//! |---|---|
+//! | `.index` | int32 offset - base offset, int32 position in the `.log` file |
+//! | `.timeindex` | int64 timestamp, int32 offset - base offset |
+//!
+//! In memory stand only the first entry of each block of [`BLOCK`] entries and the entries after the last full
+//! block: a look-up costs one read of one block, and neither a map nor memory that grows with the segment. Entries
+//! of an active segment reach the file a block at a time, and when it is flushed, rolled or closed; after a crash
+//! they are made anew from the part of the segment that is scanned anyway.
+//!
+//! Kafka preallocates both files with zeros while a segment is active, so a file may end in entries of zeros.
+//! (org.apache.kafka.storage.internals.log.{OffsetIndex, TimeIndex, AbstractIndex})
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::os::unix::fs::FileExt;
+
+use super::fs::Fs;
+use crate::ids::{Offset, Timestamp};
+
+/// Entries of one look-up's read.
+const BLOCK: usize = 512;
+/// The largest entry's size.
+const ENTRY_MAX: usize = 12;
+
+/// A kind of entry.
+pub(crate) trait Entry: Copy + PartialEq + std::fmt::Debug {
+    const SIZE: usize;
+    /// The end of its file's name.
+    const SUFFIX: &'static str;
+    fn read(bytes: &[u8], base: Offset) -> Self;
+    fn write(&self, base: Offset, to: &mut Vec<u8>);
+    /// Whether this may stand right behind `earlier`.
+    fn follows(&self, earlier: &Self) -> bool;
+    /// Whether this can be an entry of a segment of `size` bytes.
+    fn is_within(&self, base: Offset, size: u64) -> bool;
+}
+
+/// The batch at `position` ends with `offset`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OffsetEntry {
+    pub(crate) offset: Offset,
+    pub(crate) position: u32,
+}
+
+/// `timestamp` is the largest up to the batch that ends with `offset`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimeEntry {
+    pub(crate) timestamp: Timestamp,
+    pub(crate) offset: Offset,
+}
+
+fn relative(base: Offset, offset: Offset) -> [u8; 4] {
+    let delta = i32::try_from(offset - base)
+        .expect("a segment is rolled before its offsets exceed 31 bits");
+    delta.to_be_bytes()
+}
+
+fn absolute(base: Offset, bytes: &[u8]) -> Offset {
+    base + i64::from(i32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+}
+
+impl Entry for OffsetEntry {
+    const SIZE: usize = 8;
+    const SUFFIX: &'static str = "index";
+
+    fn read(bytes: &[u8], base: Offset) -> OffsetEntry {
+        let position = u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+        OffsetEntry {
+            offset: absolute(base, bytes),
+            position,
+        }
+    }
+
+    fn write(&self, base: Offset, to: &mut Vec<u8>) {
+        to.extend_from_slice(&relative(base, self.offset));
+        to.extend_from_slice(&self.position.to_be_bytes());
+    }
+
+    fn follows(&self, earlier: &OffsetEntry) -> bool {
+        self.offset > earlier.offset && self.position > earlier.position
+    }
+
+    fn is_within(&self, base: Offset, size: u64) -> bool {
+        self.offset >= base && u64::from(self.position) < size
+    }
+}
+
+impl Entry for TimeEntry {
+    const SIZE: usize = 12;
+    const SUFFIX: &'static str = "timeindex";
+
+    fn read(bytes: &[u8], base: Offset) -> TimeEntry {
+        let mut timestamp = [0; 8];
+        timestamp.copy_from_slice(&bytes[..8]);
+        TimeEntry {
+            timestamp: Timestamp(i64::from_be_bytes(timestamp)),
+            offset: absolute(base, &bytes[8..]),
+        }
+    }
+
+    fn write(&self, base: Offset, to: &mut Vec<u8>) {
+        to.extend_from_slice(&self.timestamp.0.to_be_bytes());
+        to.extend_from_slice(&relative(base, self.offset));
+    }
+
+    fn follows(&self, earlier: &TimeEntry) -> bool {
+        self.timestamp > earlier.timestamp && self.offset >= earlier.offset
+    }
+
+    fn is_within(&self, base: Offset, size: u64) -> bool {
+        size > 0 && self.offset >= base && self.timestamp.0 >= 0
+    }
+}
+
+/// The entries of one index file; the file itself is opened by the caller when a call asks for it.
+#[derive(Debug)]
+pub(crate) struct Index<E> {
+    base: Offset,
+    /// The first entry of each full block.
+    blocks: Vec<E>,
+    /// The entries after the last full block.
+    tail: Vec<E>,
+    /// Entries that are in the file.
+    written: usize,
+}
+
+impl<E: Entry> Index<E> {
+    pub(crate) fn empty(base: Offset) -> Index<E> {
+        Index {
+            base,
+            blocks: Vec::new(),
+            tail: Vec::new(),
+            written: 0,
+        }
+    }
+
+    /// Reads and checks a whole index file of a segment of `segment_size` bytes. `None` when it is not sound; it is
+    /// to be made anew then.
+    pub(crate) fn load(
+        file: &File,
+        base: Offset,
+        segment_size: u64,
+    ) -> io::Result<Option<Index<E>>> {
+        let len = file.metadata()?.len();
+        if !len.is_multiple_of(E::SIZE as u64) {
+            return Ok(None);
+        }
+        let mut index = Index::empty(base);
+        let mut block = vec![0; BLOCK * E::SIZE];
+        let mut position = 0;
+        while position < len {
+            let bytes = usize::try_from(len - position)
+                .unwrap_or(usize::MAX)
+                .min(block.len());
+            file.read_exact_at(&mut block[..bytes], position)?;
+            for entry in block[..bytes].chunks_exact(E::SIZE) {
+                if entry.iter().all(|byte| *byte == 0) && (index.len() > 0 || len > E::SIZE as u64)
+                {
+                    // The zeros of a preallocated file.
+                    return Ok(Some(index));
+                }
+                let entry = E::read(entry, base);
+                if !entry.is_within(base, segment_size)
+                    || index.last().is_some_and(|last| !entry.follows(&last))
+                {
+                    return Ok(None);
+                }
+                index.push(entry);
+                index.written = index.len();
+            }
+            position += bytes as u64;
+        }
+        Ok(Some(index))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.blocks.len() * BLOCK + self.tail.len()
+    }
+
+    pub(crate) fn last(&self) -> Option<E> {
+        self.tail.last().copied()
+    }
+
+    /// Adds an entry behind the others, in memory.
+    pub(crate) fn push(&mut self, entry: E) {
+        if self.tail.len() == BLOCK + 1 {
+            debug_assert!(
+                !self.is_full(),
+                "a full block is written before the next entry"
+            );
+            // The tail keeps the newest entry, so that `last` needs no read, and never drops what is not written.
+            self.blocks.push(self.tail[0]);
+            self.tail.drain(..BLOCK);
+        }
+        self.tail.push(entry);
+    }
+
+    /// Whether the entries in memory have to be written before the next is added.
+    pub(crate) fn is_full(&self) -> bool {
+        self.tail.len() == BLOCK + 1 && self.written < self.len()
+    }
+
+    /// Whether any entry is in the file.
+    pub(crate) fn has_file(&self) -> bool {
+        self.written > 0
+    }
+
+    /// Whether entries are in memory alone.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.written < self.len()
+    }
+
+    /// Writes the entries that are not in the file yet.
+    pub(crate) fn write_pending(&mut self, fs: &dyn Fs, file: &File) -> io::Result<()> {
+        let pending = self.len() - self.written;
+        if pending == 0 {
+            return Ok(());
+        }
+        let mut bytes = Vec::with_capacity(pending * E::SIZE);
+        for entry in &self.tail[self.tail.len() - pending..] {
+            entry.write(self.base, &mut bytes);
+        }
+        fs.write_at(
+            file,
+            &[IoSlice::new(&bytes)],
+            (self.written * E::SIZE) as u64,
+        )?;
+        self.written = self.len();
+        Ok(())
+    }
+
+    /// The last entry that `is_at_or_before` holds for; it must hold for a prefix of the entries.
+    pub(crate) fn search(
+        &self,
+        file: Option<&File>,
+        is_at_or_before: impl Fn(&E) -> bool,
+    ) -> io::Result<Option<E>> {
+        if self.tail.first().is_none_or(&is_at_or_before) {
+            let after = self.tail.partition_point(&is_at_or_before);
+            return Ok(after.checked_sub(1).map(|at| self.tail[at]));
+        }
+        let after = self.blocks.partition_point(&is_at_or_before);
+        let (Some(block), Some(file)) = (after.checked_sub(1), file) else {
+            return Ok(None);
+        };
+        let mut bytes = [0; BLOCK * ENTRY_MAX];
+        let bytes = &mut bytes[..BLOCK * E::SIZE];
+        file.read_exact_at(bytes, (block * BLOCK * E::SIZE) as u64)?;
+        let mut found = None;
+        let (mut low, mut high) = (0, BLOCK);
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            let entry = E::read(&bytes[middle * E::SIZE..], self.base);
+            if is_at_or_before(&entry) {
+                found = Some(entry);
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Keeps only the entries for which `keep` holds; it must hold for a prefix of them.
+    pub(crate) fn truncate(
+        &mut self,
+        fs: &dyn Fs,
+        file: Option<&File>,
+        keep: impl Fn(&E) -> bool,
+    ) -> io::Result<()> {
+        while self.tail.first().is_none_or(|first| !keep(first)) {
+            let (Some(_), Some(file)) = (self.blocks.pop(), file) else {
+                break;
+            };
+            let mut bytes = vec![0; BLOCK * E::SIZE];
+            file.read_exact_at(&mut bytes, (self.blocks.len() * BLOCK * E::SIZE) as u64)?;
+            self.tail = bytes
+                .chunks_exact(E::SIZE)
+                .map(|entry| E::read(entry, self.base))
+                .collect();
+        }
+        self.tail.truncate(self.tail.partition_point(&keep));
+        if self.written > self.len() {
+            self.written = self.len();
+        }
+        if let Some(file) = file {
+            fs.set_len(file, (self.written * E::SIZE) as u64)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fs::Disk;
+    use super::*;
+
+    const BASE: Offset = Offset(1000);
+
+    fn entry(n: u32) -> OffsetEntry {
+        OffsetEntry {
+            offset: BASE + i64::from(n) * 10 + 9,
+            position: n * 100,
+        }
+    }
+
+    fn filled(count: u32, file: &File) -> Index<OffsetEntry> {
+        let mut index = Index::empty(BASE);
+        for n in 1..=count {
+            if index.is_full() {
+                index.write_pending(&Disk, file).unwrap();
+            }
+            index.push(entry(n));
+        }
+        index
+    }
+
+    fn search(index: &Index<OffsetEntry>, file: &File, offset: Offset) -> Option<OffsetEntry> {
+        index
+            .search(Some(file), |entry| entry.offset <= offset)
+            .unwrap()
+    }
+
+    #[test]
+    fn every_entry_is_found_before_and_after_a_reload() {
+        for count in [0, 1, 511, 512, 513, 1024, 1025, 3000] {
+            let file = tempfile::tempfile().unwrap();
+            let mut index = filled(count, &file);
+            index.write_pending(&Disk, &file).unwrap();
+            let loaded = Index::<OffsetEntry>::load(&file, BASE, 1 << 30)
+                .unwrap()
+                .unwrap();
+            for index in [&index, &loaded] {
+                assert_eq!(index.len(), count as usize);
+                assert_eq!(index.last(), (count > 0).then(|| entry(count)));
+                assert_eq!(search(index, &file, BASE + 18), None);
+                for n in 1..=count {
+                    assert_eq!(search(index, &file, entry(n).offset), Some(entry(n)));
+                    assert_eq!(search(index, &file, entry(n).offset + 9), Some(entry(n)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn truncation_keeps_the_entries_before() {
+        for keep in [0, 1, 511, 512, 513, 700, 1024, 1025, 1300] {
+            let file = tempfile::tempfile().unwrap();
+            let mut index = filled(1300, &file);
+            index
+                .truncate(&Disk, Some(&file), |entry| entry.position <= keep * 100)
+                .unwrap();
+            assert_eq!(
+                (index.len(), index.last()),
+                (keep as usize, (keep > 0).then(|| entry(keep)))
+            );
+            index.push(entry(5000));
+            index.write_pending(&Disk, &file).unwrap();
+            assert_eq!(file.metadata().unwrap().len(), u64::from(keep + 1) * 8);
+            assert_eq!(search(&index, &file, Offset(i64::MAX)), Some(entry(5000)));
+            let loaded = Index::<OffsetEntry>::load(&file, BASE, 1 << 30)
+                .unwrap()
+                .unwrap();
+            assert_eq!(loaded.last(), Some(entry(5000)));
+        }
+    }
+
+    #[test]
+    fn a_preallocated_file_ends_at_its_zeros() {
+        let file = tempfile::tempfile().unwrap();
+        filled(20, &file).write_pending(&Disk, &file).unwrap();
+        file.set_len(8192).unwrap();
+        let loaded = Index::<OffsetEntry>::load(&file, BASE, 1 << 30)
+            .unwrap()
+            .unwrap();
+        assert_eq!((loaded.len(), loaded.last()), (20, Some(entry(20))));
+    }
+
+    #[test]
+    fn an_unsound_file_is_refused() {
+        let file = tempfile::tempfile().unwrap();
+        filled(20, &file).write_pending(&Disk, &file).unwrap();
+        assert!(
+            Index::<OffsetEntry>::load(&file, BASE, 1999)
+                .unwrap()
+                .is_none(),
+            "points behind the segment"
+        );
+        file.write_all_at(&[0, 0, 0, 1], 80).unwrap();
+        assert!(
+            Index::<OffsetEntry>::load(&file, BASE, 1 << 30)
+                .unwrap()
+                .is_none(),
+            "not sorted"
+        );
+        file.set_len(7).unwrap();
+        assert!(
+            Index::<OffsetEntry>::load(&file, BASE, 1 << 30)
+                .unwrap()
+                .is_none(),
+            "half an entry"
+        );
+    }
+}

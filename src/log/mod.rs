@@ -1,0 +1,38 @@
+//! Kafka's log on disk: one [`Log`] for each partition, a list of segments with their indexes, checkpoints and
+//! producer snapshots, byte for byte as Kafka 4.3 writes and reads them.
+//!
+//! An append is [`Log::append_as_leader`] > `Segment::write`; a read is [`Log::read`], which reads no record but
+//! answers with a range of a file. Nothing in here knows of topics' settings in metadata, of replicas, requests or
+//! the system clock; `replica/` calls it, and gives the time as an argument. Calls that may wait for the device
+//! (open, flush, close, delete, truncate) belong on a blocking thread.
+
+pub mod checkpoints;
+mod config;
+mod epochs;
+mod error;
+pub mod fs;
+mod index;
+mod listing;
+#[expect(
+    clippy::module_inception,
+    reason = "the file is named after its type, Log"
+)]
+mod log;
+mod lookup;
+mod producers;
+mod recovery;
+mod retention;
+mod scan;
+mod segment;
+mod snapshots;
+mod transactions;
+
+pub use config::LogConfig;
+pub use epochs::EpochEntry;
+pub use error::{AppendError, Error, ReadError};
+pub use log::{AppendInfo, Log, LogOptions, ReadOutcome, Storage};
+pub use lookup::TimestampedOffset;
+pub use producers::{Origin, ProducerState};
+pub use retention::Dropped;
+pub use segment::OpenSegments;
+pub use transactions::AbortedTransaction;

@@ -1,0 +1,146 @@
+//! What leaves a log at its start: by age, by size, and below the log start offset.
+
+use std::path::PathBuf;
+
+use super::error::Error;
+use super::log::Log;
+use super::segment::{DELETED, lock, remove_file};
+use super::snapshots;
+use crate::ids::{Offset, Timestamp};
+
+/// Files that were renamed to `.deleted`, and when they go.
+#[derive(Debug)]
+pub(super) struct Deleted {
+    at: Timestamp,
+    files: Vec<PathBuf>,
+}
+
+/// What a retention run has dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    pub segments: usize,
+    pub bytes: u64,
+}
+
+impl Log {
+    /// Moves the log start offset up to `offset`; segments that lie below are dropped by the next retention run.
+    /// Returns whether it moved.
+    pub fn advance_log_start_offset(&self, offset: Offset) -> Result<bool, Error> {
+        let _append = self.lock_append()?;
+        let offset = offset.min(self.log_end_offset());
+        if offset <= self.log_start_offset() {
+            return Ok(false);
+        }
+        self.start_offset
+            .store(offset.0, std::sync::atomic::Ordering::Release);
+        lock(&self.epochs).truncate_from_start(&*self.home.fs, offset)?;
+        Ok(true)
+    }
+
+    /// Drops the oldest segments that `retention.ms`, `retention.bytes` or the log start offset let go and that lie
+    /// wholly below the high watermark. Their files are renamed, and removed by [`Log::remove_deleted`].
+    pub fn delete_old_segments(
+        &self,
+        high_watermark: Offset,
+        now: Timestamp,
+    ) -> Result<Dropped, Error> {
+        let config = self.config();
+        let count = {
+            let segments = self.segments.load();
+            let mut over_bytes = match config.retention_bytes {
+                bytes if config.delete && bytes >= 0 => self.size().checked_sub(bytes as u64),
+                _ => None,
+            };
+            let start = self.log_start_offset();
+            let mut count = 0;
+            for (at, segment) in segments.iter().enumerate() {
+                let end = segments
+                    .get(at + 1)
+                    .map_or_else(|| self.log_end_offset(), |next| next.base_offset());
+                if segment.size() == 0 || end > high_watermark {
+                    break;
+                }
+                let age = segment
+                    .largest_timestamp()?
+                    .map(|largest| now.0.saturating_sub(largest.timestamp.0));
+                let expired = config.delete
+                    && config.retention_ms >= 0
+                    && age.is_some_and(|age| age > config.retention_ms);
+                let excess = over_bytes.and_then(|over| over.checked_sub(segment.size()));
+                // The active segment goes by age alone.
+                let is_active = at + 1 == segments.len();
+                if !(expired || (!is_active && (excess.is_some() || end <= start))) {
+                    break;
+                }
+                over_bytes = excess;
+                count += 1;
+            }
+            count
+        };
+        if count == 0 {
+            Ok(Dropped::default())
+        } else {
+            self.drop_first(count, now)
+        }
+    }
+
+    fn drop_first(&self, count: usize, now: Timestamp) -> Result<Dropped, Error> {
+        let mut appender = self.lock_append()?;
+        let mut segments = Vec::clone(&self.segments.load());
+        if count >= segments.len() {
+            self.roll_to(&mut appender, self.log_end_offset(), now)?
+                .create_file()?;
+            segments = Vec::clone(&self.segments.load());
+        }
+        let kept = segments.split_off(count);
+        let start = kept[0].base_offset();
+        self.start_offset
+            .fetch_max(start.0, std::sync::atomic::Ordering::AcqRel);
+        self.segments.store(std::sync::Arc::new(kept));
+        lock(&self.epochs).truncate_from_start(&*self.home.fs, self.log_start_offset())?;
+        let at = now.plus_ms(self.config().file_delete_delay_ms);
+        let mut dropped = Dropped::default();
+        for segment in segments {
+            dropped.segments += 1;
+            dropped.bytes += segment.size();
+            let mut files = segment.mark_deleted()?;
+            if appender.snapshots.remove(&segment.base_offset()) {
+                files.extend(self.mark_snapshot_deleted(segment.base_offset())?);
+            }
+            lock(&self.deleted).push(Deleted { at, files });
+        }
+        Ok(dropped)
+    }
+
+    fn mark_snapshot_deleted(&self, offset: Offset) -> Result<Option<PathBuf>, Error> {
+        let from = snapshots::path(&self.home.path.load(), offset);
+        let mut to = from.clone().into_os_string();
+        to.push(format!(".{DELETED}"));
+        let to = PathBuf::from(to);
+        match self.home.fs.rename(&from, &to) {
+            Ok(()) => Ok(Some(to)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(&from)(error)),
+        }
+    }
+
+    /// Removes the files whose `file.delete.delay.ms` has passed; returns when the next are due.
+    pub fn remove_deleted(&self, now: Timestamp) -> Result<Option<Timestamp>, Error> {
+        let mut due = Vec::new();
+        let next = {
+            let mut deleted = lock(&self.deleted);
+            deleted.retain_mut(|files| {
+                let is_due = files.at <= now;
+                if is_due {
+                    due.append(&mut files.files);
+                }
+                !is_due
+            });
+            deleted.iter().map(|files| files.at).min()
+        };
+        for file in due {
+            remove_file(&*self.home.fs, &file)?;
+        }
+        Ok(next)
+    }
+}
