@@ -2,7 +2,9 @@
 //! share. A tool prints what it has to say on stdout and returns a [`Failure`] that `main` prints on stderr.
 
 pub mod client;
+pub mod console_producer;
 mod print;
+mod properties;
 mod topic_filter;
 pub mod topics;
 
@@ -56,13 +58,7 @@ pub struct Connect {
 impl Connect {
     fn client(&self, client_id: &'static str) -> Result<Client, Failure> {
         if let Some(path) = &self.command_config {
-            let file = std::fs::File::open(path);
-            let settings = file.map_err(|error| error.to_string()).and_then(|file| {
-                java_properties::read(std::io::BufReader::new(file))
-                    .map_err(|error| error.to_string())
-            });
-            let settings =
-                settings.map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+            let settings = properties::read(path)?;
             if let Some(protocol) = settings
                 .get("security.protocol")
                 .filter(|protocol| *protocol != "PLAINTEXT")

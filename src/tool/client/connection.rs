@@ -86,6 +86,19 @@ impl Connection {
         self.exchange(request, version).await
     }
 
+    /// Sends what is not answered.
+    pub async fn send<R: Request>(&mut self, request: &R) -> Result<(), Error> {
+        let frame = self.encode(request, self.version::<R>()?)?;
+        let sent = self
+            .stream
+            .write_all(&frame.into_bytes().expect("a request holds no file"))
+            .await;
+        sent.map_err(|source| Error::Io {
+            address: self.address.clone(),
+            source,
+        })
+    }
+
     async fn exchange<R: Request>(
         &mut self,
         request: &R,

@@ -3,12 +3,14 @@
 
 mod backoff;
 mod connection;
+mod producer;
 
 use std::collections::HashMap;
 use std::io;
 
 pub use backoff::Backoff;
 pub use connection::Connection;
+pub use producer::{Options, Outgoing, Producer};
 
 use crate::error_code::ErrorCode;
 use crate::messages::metadata_request::MetadataRequestTopic;
@@ -100,24 +102,28 @@ impl Client {
         broker: i32,
         request: &R,
     ) -> Result<R::Response, Error> {
-        let Some(address) = self.brokers.get(&broker).cloned() else {
-            return Err(Error::Refused {
-                what: format!("broker {broker}"),
-                code: ErrorCode::BrokerNotAvailable,
-            });
-        };
+        let address = self.address(broker)?;
         self.connection(&address).await?.call(request).await
+    }
+
+    /// Sends to the broker with that id what it does not answer.
+    pub async fn send_to<R: Request>(&mut self, broker: i32, request: &R) -> Result<(), Error> {
+        let address = self.address(broker)?;
+        self.connection(&address).await?.send(request).await
+    }
+
+    fn address(&self, broker: i32) -> Result<String, Error> {
+        let unknown = || Error::Refused {
+            what: format!("broker {broker}"),
+            code: ErrorCode::BrokerNotAvailable,
+        };
+        self.brokers.get(&broker).cloned().ok_or_else(unknown)
     }
 
     /// A connection of its own to that broker: for what waits on the server, such as long polls.
     pub async fn connect(&self, broker: i32) -> Result<Connection, Error> {
-        let Some(address) = self.brokers.get(&broker) else {
-            return Err(Error::Refused {
-                what: format!("broker {broker}"),
-                code: ErrorCode::BrokerNotAvailable,
-            });
-        };
-        Connection::open(address, self.client_id).await
+        let address = self.address(broker)?;
+        Connection::open(&address, self.client_id).await
     }
 
     /// The topics of those names, or all; the brokers are remembered for [`Client::call_broker`].
