@@ -3,7 +3,7 @@
 //! (org.apache.kafka.storage.internals.epoch.LeaderEpochFileCache)
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::checkpoints;
 use super::error::Error;
@@ -47,6 +47,11 @@ impl Epochs {
             epochs.insert(entry);
         }
         Ok(epochs)
+    }
+
+    /// Its directory is another now.
+    pub(crate) fn moved(&mut self, dir: &Path) {
+        self.path = dir.join(FILE);
     }
 
     pub(crate) fn entries(&self) -> &[EpochEntry] {

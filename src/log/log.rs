@@ -181,7 +181,7 @@ pub(super) struct Appender {
 
 impl Log {
     /// Creates the log of a new partition. Its directory may exist but holds no log. `partition.metadata` is
-    /// written by [`super::directory`].
+    /// written by [`LogDirectory::create_log`](super::directory::LogDirectory::create_log).
     pub fn create(
         dir: PathBuf,
         config: LogConfig,
@@ -319,7 +319,7 @@ impl Log {
         };
         let (segment, rolled) = self.segment_for(&mut appender, &header, header.size(), now)?;
         self.assign_epoch(&mut appender, leader_epoch, end)?;
-        segment.write(&[
+        segment.append(&[
             IoSlice::new(&header.encode()),
             IoSlice::new(batch.payload()),
         ])?;
@@ -412,7 +412,7 @@ impl Log {
     ) -> Result<(), AppendError> {
         let parts: Vec<IoSlice<'_>> = run.iter().map(|batch| IoSlice::new(&batch.bytes)).collect();
         let mut position = segment.size();
-        segment.write(&parts)?;
+        segment.append(&parts)?;
         for Batch { header, .. } in run {
             self.assign_epoch(appender, header.leader_epoch, header.base_offset)?;
             let index = appender.is_entry_due(&self.config.load());
@@ -945,6 +945,19 @@ impl Log {
         for segment in self.segments.load().iter() {
             segment.close_files();
         }
+        Ok(())
+    }
+
+    /// Renames its directory. Files are closed; ranges that are being sent keep theirs.
+    pub(super) fn rename(&self, to: PathBuf) -> Result<(), Error> {
+        let _append = lock(&self.append);
+        for segment in self.segments.load().iter() {
+            segment.close_files();
+        }
+        let from = self.home.path.load_full();
+        self.home.fs.rename(&from, &to).map_err(Error::io(&from))?;
+        lock(&self.epochs).moved(&to);
+        self.home.path.store(Arc::new(to));
         Ok(())
     }
 

@@ -1,13 +1,14 @@
 //! Kafka's log on disk: one [`Log`] for each partition, a list of segments with their indexes, checkpoints and
 //! producer snapshots, byte for byte as Kafka 4.3 writes and reads them.
 //!
-//! An append is [`Log::append_as_leader`] > `Segment::write`; a read is [`Log::read`], which reads no record but
+//! An append is [`Log::append_as_leader`] > `Segment::append`; a read is [`Log::read`], which reads no record but
 //! answers with a range of a file. Nothing in here knows of topics' settings in metadata, of replicas, requests or
 //! the system clock; `replica/` calls it, and gives the time as an argument. Calls that may wait for the device
 //! (open, flush, close, delete, truncate) belong on a blocking thread.
 
 pub mod checkpoints;
 mod config;
+pub mod directory;
 mod epochs;
 mod error;
 pub mod fs;

@@ -227,7 +227,7 @@ impl Segment {
 
     /// Writes whole batches at the end, which [`Segment::note`] and [`Segment::publish`] then take in. After an
     /// error the file is as before, as far as the disk allows.
-    pub(crate) fn write(self: &Arc<Self>, parts: &[IoSlice<'_>]) -> Result<(), Error> {
+    pub(crate) fn append(self: &Arc<Self>, parts: &[IoSlice<'_>]) -> Result<(), Error> {
         let file = self.file()?;
         let position = self.size();
         self.home

@@ -1,0 +1,434 @@
+//! One of a broker's log directories (`log.dirs`): its lock, its checkpoints, the mark of a clean stop, and the
+//! partition directories in it. Who is to have which partition is decided elsewhere.
+//!
+//! | name | is |
+//! |---|---|
+//! | `.lock` | locked while a process uses the directory |
+//! | `.kafka_cleanshutdown` | `{"version":0,"brokerEpoch":N}`, there from a clean stop to the next start |
+//! | `*-offset-checkpoint` | see [`checkpoints`] |
+//! | `<topic>-<partition>/` | a log |
+//! | `<topic>-<partition>.<uuid>-delete/` | a deleted log, soon removed |
+//! | `<topic>-<partition>.<uuid>-future/` | a log on its way here from another directory |
+//! | `<topic>-<partition>.<uuid>-stray/` | a log that the metadata does not know |
+//!
+//! (org.apache.kafka.storage.internals.log.{LogManager, CleanShutdownFileHandler, PartitionMetadataFile})
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, fcntl_lock};
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+
+use super::checkpoints::{self, Offsets};
+use super::config::LogConfig;
+use super::error::Error;
+use super::fs as files;
+use super::fs::Mode;
+use super::log::{Log, LogOptions, Storage};
+use crate::ids::{BrokerEpoch, KafkaUuid, Offset, Timestamp, TopicId, TopicPartition};
+
+const LOCK: &str = ".lock";
+const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+const PARTITION_METADATA: &str = "partition.metadata";
+/// A directory's name has at most so many characters. (LocalLog.logDeleteDirName)
+const NAME_MAX: usize = 255;
+/// The metadata log's partition: it is opened by the controller.
+const CLUSTER_METADATA: &str = "__cluster_metadata";
+
+/// Why a directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{}: in use by another process (its .lock is held)", path.display())]
+    Locked { path: PathBuf },
+    #[error(transparent)]
+    Storage(#[from] Error),
+}
+
+/// What the name of a partition directory says about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Current,
+    /// Being copied here from another directory.
+    Future,
+    /// Deleted; to be removed.
+    Delete,
+    /// Unknown to the metadata; kept until an operator has looked.
+    Stray,
+}
+
+/// A partition directory that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionDirectory {
+    pub partition: TopicPartition,
+    pub kind: Kind,
+    /// From `partition.metadata`.
+    pub topic_id: Option<TopicId>,
+    pub path: PathBuf,
+}
+
+/// The content of `.kafka_cleanshutdown`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct CleanShutdown {
+    version: i32,
+    #[serde(rename = "brokerEpoch")]
+    broker_epoch: i64,
+}
+
+/// A locked log directory, as it was when it was opened.
+#[derive(Debug)]
+pub struct LogDirectory {
+    path: PathBuf,
+    storage: Storage,
+    /// The broker epoch of the run that stopped cleanly; `None` after an unclean stop.
+    clean_shutdown: Option<BrokerEpoch>,
+    recovery_points: Offsets,
+    log_starts: Offsets,
+    high_watermarks: Offsets,
+    /// Held for as long as the directory is in use.
+    _lock: File,
+}
+
+impl LogDirectory {
+    /// Locks a directory and reads what the last run left in it. The mark of a clean stop is gone afterwards: should
+    /// this run die, the next one recovers.
+    pub fn open(path: PathBuf, storage: Storage) -> Result<LogDirectory, OpenError> {
+        storage
+            .fs
+            .create_directory(&path)
+            .map_err(Error::io(&path))?;
+        let lock = take_lock(&path, &storage)?;
+        let clean_shutdown = take_clean_shutdown(&path, &storage)?;
+        let checkpoint = |name: &str| {
+            let path = path.join(name);
+            checkpoints::read(&path).or_else(|error| match error {
+                // All logs are recovered from their start then, which loses nothing.
+                Error::Malformed { path, reason } => {
+                    warn!(file = %path.display(), "ignored: {reason}");
+                    Ok(Offsets::new())
+                }
+                error => Err(error),
+            })
+        };
+        Ok(LogDirectory {
+            clean_shutdown,
+            recovery_points: checkpoint(checkpoints::RECOVERY_POINT)?,
+            log_starts: checkpoint(checkpoints::LOG_START)?,
+            high_watermarks: checkpoint(checkpoints::HIGH_WATERMARK)?,
+            path,
+            storage,
+            _lock: lock,
+        })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// The broker epoch of the last run if that stopped cleanly; -1 where it knew none.
+    pub fn clean_shutdown(&self) -> Option<BrokerEpoch> {
+        self.clean_shutdown
+    }
+
+    /// A partition's high watermark when the directory was opened.
+    pub fn high_watermark(&self, partition: &TopicPartition) -> Option<Offset> {
+        self.high_watermarks.get(partition).copied()
+    }
+
+    /// The partition directories in it, but for the metadata log's.
+    pub fn partitions(&self) -> Result<Vec<PartitionDirectory>, Error> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(Error::io(&self.path))? {
+            let entry = entry.map_err(Error::io(&self.path))?;
+            let name = entry.file_name();
+            let Some((partition, kind)) = name.to_str().and_then(parse_name) else {
+                continue;
+            };
+            let path = entry.path();
+            if &*partition.topic == CLUSTER_METADATA || !path.is_dir() {
+                continue;
+            }
+            let topic_id = read_topic_id(&path)?;
+            found.push(PartitionDirectory {
+                partition,
+                kind,
+                topic_id,
+                path,
+            });
+        }
+        found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
+    }
+
+    /// Opens a log that [`LogDirectory::partitions`] has found.
+    pub fn open_log(
+        &self,
+        found: &PartitionDirectory,
+        config: LogConfig,
+        now: Timestamp,
+        producer_id_expiration_ms: i64,
+    ) -> Result<Log, Error> {
+        let checkpointed =
+            |offsets: &Offsets| offsets.get(&found.partition).copied().unwrap_or_default();
+        let options = LogOptions {
+            clean: self.clean_shutdown.is_some(),
+            recovery_point: checkpointed(&self.recovery_points),
+            log_start_offset: checkpointed(&self.log_starts),
+            now,
+            producer_id_expiration_ms,
+        };
+        Log::open(found.path.clone(), config, options, self.storage.clone())
+    }
+
+    /// Creates the log of a new partition.
+    pub fn create_log(
+        &self,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+        config: LogConfig,
+        now: Timestamp,
+    ) -> Result<Log, Error> {
+        let path = self.path.join(partition.to_string());
+        self.storage
+            .fs
+            .create_directory(&path)
+            .map_err(Error::io(&path))?;
+        write_topic_id(&self.storage, &path, topic_id)?;
+        Log::create(path, config, Offset::ZERO, self.storage.clone(), now)
+    }
+
+    /// Renames a log's directory so that a new one of its name can be made, and returns the new path, to be given to
+    /// [`LogDirectory::remove`] after `file.delete.delay.ms`. The log must not be appended to any more.
+    pub fn mark_deleted(&self, log: &Log, partition: &TopicPartition) -> Result<PathBuf, Error> {
+        self.rename(log, &suffixed_name(partition, "delete"))
+    }
+
+    /// Renames a log's directory to that of a partition which the metadata does not know.
+    pub fn mark_stray(&self, log: &Log, partition: &TopicPartition) -> Result<PathBuf, Error> {
+        self.rename(log, &suffixed_name(partition, "stray"))
+    }
+
+    fn rename(&self, log: &Log, name: &str) -> Result<PathBuf, Error> {
+        let to = self.path.join(name);
+        log.rename(to.clone())?;
+        self.storage
+            .fs
+            .sync_directory(&self.path)
+            .map_err(Error::io(&self.path))?;
+        Ok(to)
+    }
+
+    /// Removes a directory that was marked as deleted.
+    pub fn remove(&self, path: &Path) -> Result<(), Error> {
+        match self.storage.fs.remove_directory(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(path)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes a checkpoint of all the logs in this directory.
+    pub fn write_checkpoint(&self, name: &str, offsets: &Offsets) -> Result<(), Error> {
+        checkpoints::write(&*self.storage.fs, &self.path.join(name), offsets, true)
+    }
+
+    /// Marks a clean stop, once every log is closed and the checkpoints are written.
+    pub fn write_clean_shutdown(&self, broker_epoch: BrokerEpoch) -> Result<(), Error> {
+        let path = self.path.join(CLEAN_SHUTDOWN);
+        let mark = CleanShutdown {
+            version: 0,
+            broker_epoch: broker_epoch.0,
+        };
+        let text = serde_json::to_string(&mark).expect("numbers can be written");
+        files::replace(&*self.storage.fs, &path, text.as_bytes(), true).map_err(Error::io(&path))
+    }
+}
+
+/// Locks against other processes, Kafka's included, which locks by fcntl, and against this one, by flock.
+fn take_lock(path: &Path, storage: &Storage) -> Result<File, OpenError> {
+    let lock_path = path.join(LOCK);
+    let file = storage
+        .fs
+        .open(&lock_path, Mode::Create)
+        .map_err(Error::io(&lock_path))?;
+    let locked = || OpenError::Locked {
+        path: path.to_owned(),
+    };
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => return Err(locked()),
+        Err(fs::TryLockError::Error(error)) => return Err(Error::io(&lock_path)(error).into()),
+    }
+    fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| locked())?;
+    Ok(file)
+}
+
+fn take_clean_shutdown(path: &Path, storage: &Storage) -> Result<Option<BrokerEpoch>, Error> {
+    let path = path.join(CLEAN_SHUTDOWN);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io(&path)(error)),
+    };
+    storage.fs.remove_file(&path).map_err(Error::io(&path))?;
+    // Kafka before 3.8 left it empty.
+    let epoch = serde_json::from_str::<CleanShutdown>(&text).map_or(-1, |mark| mark.broker_epoch);
+    info!(directory = %path.display(), "stopped cleanly");
+    Ok(Some(BrokerEpoch(epoch)))
+}
+
+/// The topic id in a partition directory; `None` when there is none. (PartitionMetadataFile)
+pub fn read_topic_id(dir: &Path) -> Result<Option<TopicId>, Error> {
+    let path = dir.join(PARTITION_METADATA);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io(&path)(error)),
+    };
+    let id = text
+        .lines()
+        .find_map(|line| line.strip_prefix("topic_id:"))
+        .and_then(|id| KafkaUuid::parse(id.trim()));
+    let Some(id) = id else {
+        return Err(Error::Malformed {
+            path,
+            reason: "no topic_id".to_owned(),
+        });
+    };
+    Ok(Some(id))
+}
+
+fn write_topic_id(storage: &Storage, dir: &Path, topic_id: TopicId) -> Result<(), Error> {
+    let path = dir.join(PARTITION_METADATA);
+    let text = format!("version: 0\ntopic_id: {topic_id}");
+    files::replace(&*storage.fs, &path, text.as_bytes(), false).map_err(Error::io(&path))
+}
+
+/// `<topic>-<partition>.<uuid>-<suffix>`, the topic shortened where the name would be too long.
+/// (LocalLog.logDirNameWithSuffixCappedLength)
+fn suffixed_name(partition: &TopicPartition, suffix: &str) -> String {
+    let tail = format!(
+        "-{}.{}-{suffix}",
+        partition.partition,
+        KafkaUuid::random().0.simple()
+    );
+    let topic = &partition.topic[..partition.topic.len().min(NAME_MAX - tail.len())];
+    format!("{topic}{tail}")
+}
+
+/// The partition and kind that a directory's name tells. (LocalLog.parseTopicPartitionName)
+fn parse_name(name: &str) -> Option<(TopicPartition, Kind)> {
+    let kinds = [
+        ("-delete", Kind::Delete),
+        ("-future", Kind::Future),
+        ("-stray", Kind::Stray),
+    ];
+    let suffixed = kinds
+        .iter()
+        .find_map(|(suffix, kind)| Some((name.strip_suffix(suffix)?, *kind)));
+    let (name, kind) = match suffixed {
+        Some((name, kind)) => match name.rsplit_once('.') {
+            Some((name, id))
+                if id.len() == 32 && id.bytes().all(|digit| digit.is_ascii_hexdigit()) =>
+            {
+                (name, kind)
+            }
+            _ => return None,
+        },
+        None => (name, Kind::Current),
+    };
+    let (topic, partition) = name.rsplit_once('-')?;
+    let partition = partition
+        .parse::<i32>()
+        .ok()
+        .filter(|partition| *partition >= 0)?;
+    (!topic.is_empty()).then(|| (TopicPartition::new(topic, partition), kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
+    fn open(dir: &tempfile::TempDir) -> LogDirectory {
+        LogDirectory::open(dir.path().to_owned(), Storage::default()).unwrap()
+    }
+
+    #[test]
+    fn names_of_partition_directories() {
+        let id = "0123456789abcdef0123456789abcdef";
+        let parsed =
+            |name: &str| parse_name(name).map(|(partition, kind)| (partition.to_string(), kind));
+        assert_eq!(
+            parsed("a-b.c-12"),
+            Some(("a-b.c-12".to_owned(), Kind::Current))
+        );
+        assert_eq!(
+            parsed(&format!("t-0.{id}-delete")),
+            Some(("t-0".to_owned(), Kind::Delete))
+        );
+        assert_eq!(
+            parsed(&format!("t-0.{id}-future")),
+            Some(("t-0".to_owned(), Kind::Future))
+        );
+        assert_eq!(
+            parsed(&format!("t-0.{id}-stray")),
+            Some(("t-0".to_owned(), Kind::Stray))
+        );
+        for no in ["meta.properties", "t", "t-", "-1", "t-x", "t-0.12-delete"] {
+            assert_eq!(parsed(no), None, "{no}");
+        }
+        let long = TopicPartition::new("x".repeat(249), 7);
+        assert_eq!(suffixed_name(&long, "delete").len(), NAME_MAX);
+    }
+
+    #[test]
+    fn one_process_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = open(&dir);
+        let second = LogDirectory::open(dir.path().to_owned(), Storage::default());
+        assert!(matches!(second, Err(OpenError::Locked { .. })));
+        drop(first);
+        open(&dir);
+    }
+
+    #[test]
+    fn a_clean_stop_is_known_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = open(&dir);
+        assert_eq!(directory.clean_shutdown(), None);
+        directory.write_clean_shutdown(BrokerEpoch(11)).unwrap();
+        let text = fs::read_to_string(dir.path().join(CLEAN_SHUTDOWN)).unwrap();
+        assert_eq!(text, r#"{"version":0,"brokerEpoch":11}"#);
+        drop(directory);
+        assert_eq!(open(&dir).clean_shutdown(), Some(BrokerEpoch(11)));
+        assert_eq!(open(&dir).clean_shutdown(), None);
+    }
+
+    #[test]
+    fn logs_are_created_found_and_deleted() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = open(&dir);
+        let (partition, id) = (TopicPartition::new("t", 3), KafkaUuid::random());
+        let log = directory
+            .create_log(&partition, id, LogConfig::default(), NOW)
+            .unwrap();
+        let metadata = fs::read_to_string(dir.path().join("t-3/partition.metadata")).unwrap();
+        assert_eq!(metadata, format!("version: 0\ntopic_id: {id}"));
+        let found = directory.partitions().unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            (&found[0].partition, found[0].kind, found[0].topic_id),
+            (&partition, Kind::Current, Some(id))
+        );
+        let path = directory.mark_deleted(&log, &partition).unwrap();
+        assert_eq!(directory.partitions().unwrap()[0].kind, Kind::Delete);
+        directory.remove(&path).unwrap();
+        assert!(directory.partitions().unwrap().is_empty());
+    }
+}
