@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod console_producer;
+pub mod get_offsets;
 mod print;
 mod properties;
 mod topic_filter;

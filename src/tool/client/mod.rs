@@ -3,6 +3,7 @@
 
 mod backoff;
 mod connection;
+mod fetcher;
 mod producer;
 
 use std::collections::HashMap;
@@ -10,6 +11,7 @@ use std::io;
 
 pub use backoff::Backoff;
 pub use connection::Connection;
+pub use fetcher::{EARLIEST, Fetched, Fetcher, LATEST, list_offsets};
 pub use producer::{Options, Outgoing, Producer};
 
 use crate::error_code::ErrorCode;
