@@ -4,6 +4,7 @@ pub mod api;
 pub mod broker;
 pub mod clock;
 pub mod config;
+pub mod controller;
 pub mod coordinator;
 pub mod error_code;
 pub mod ids;

@@ -19,6 +19,7 @@ mod listener;
 mod partition;
 mod published;
 pub mod records;
+mod settings;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -36,7 +37,18 @@ pub use kept::{Kept, QuotaKey};
 pub use listener::MetadataListener;
 pub use partition::{LeaderRecoveryState, Partition};
 pub use published::{Loader, Published};
+pub use settings::{
+    BrokerValues, Effective, Source, Synonym, TopicSettings, canonical, effective_topic_value,
+};
 pub use topics::{
     CLUSTER_METADATA, CONSUMER_OFFSETS, SHARE_GROUP_STATE, TRANSACTION_STATE, Topic, Topics,
-    is_internal,
+    is_internal, validate_name,
 };
+
+/// Records made from what an image holds, and what their fields mean; for the controller, which writes them.
+pub(crate) mod record {
+    pub(crate) use super::partition::{NO_LEADER, NO_LEADER_CHANGE, NO_RECOVERY_CHANGE, numbers};
+    pub(crate) use super::snapshot::{
+        broker_record, config_record, controller_record, feature_record, text,
+    };
+}

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub const METADATA_VERSION: &str = "metadata.version";
-pub const KRAFT_VERSION: &str = "kraft.version";
+pub use crate::config::features::{KRAFT_VERSION, METADATA_VERSION};
+
 pub const ELIGIBLE_LEADER_REPLICAS_VERSION: &str = "eligible.leader.replicas.version";
 
 /// The finalized features. A feature at level 0 is not listed.

@@ -149,3 +149,26 @@ fn unified(name: &str) -> Option<String> {
 pub(crate) fn index_of(index: usize) -> PartitionIndex {
     PartitionIndex(i32::try_from(index).expect("a topic has less than 2^31 partitions"))
 }
+
+/// Characters of a topic's name at most. (Topic.MAX_NAME_LENGTH)
+const NAME_LEN_MAX: usize = 249;
+
+/// Whether a topic may have this name; else why not, in Kafka's words. (Topic.validate)
+pub fn validate_name(name: &str) -> Result<(), String> {
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let reason = match name {
+        "" => "the empty string is not allowed".to_owned(),
+        "." | ".." => format!("'{name}' is not allowed"),
+        // As Java counts, in UTF-16 units.
+        _ if name.encode_utf16().count() > NAME_LEN_MAX => {
+            format!("the length of '{name}' is longer than the max allowed length {NAME_LEN_MAX}")
+        }
+        _ if !name.chars().all(is_legal) => {
+            format!(
+                "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
+            )
+        }
+        _ => return Ok(()),
+    };
+    Err(format!("Topic name is invalid: {reason}"))
+}
