@@ -68,42 +68,46 @@ pub enum Invalid {
     /// INVALID_RECORD for the batch as a whole
     #[error("{0}")]
     Batch(String),
-    /// INVALID_TIMESTAMP when `timestamp`, else INVALID_RECORD, with the records at fault
-    #[error("{}", records_message(*timestamp, errors))]
-    Records {
-        timestamp: bool,
-        errors: Vec<RecordError>,
-    },
+    /// INVALID_TIMESTAMP when one is of that kind, else INVALID_RECORD; never empty
+    #[error("{} records are at fault", .0.len())]
+    Records(Vec<RecordError>),
 }
 
 /// A record at fault: its place in the batch and what is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordError {
     pub batch_index: i32,
-    pub message: String,
+    pub fault: RecordFault,
+}
+
+/// What is wrong with a record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordFault {
+    #[error("Compacted topic cannot accept message without key")]
+    NoKey,
+    #[error(
+        "Timestamp {timestamp} of message with offset {offset} is out of range. The timestamp should be within \
+         [{first}, {last}]"
+    )]
+    Timestamp {
+        timestamp: Timestamp,
+        offset: Offset,
+        first: Timestamp,
+        last: Timestamp,
+    },
+    #[error("Invalid timestamp type. Producer should not set timestamp type to LogAppendTime.")]
+    LogAppendTime,
+}
+
+impl RecordFault {
+    /// Whether the answer is INVALID_TIMESTAMP.
+    pub fn is_timestamp(&self) -> bool {
+        !matches!(self, RecordFault::NoKey)
+    }
 }
 
 /// At most this many records at fault are told; a batch of a million bad ones must not make an answer of them.
 const RECORD_ERRORS_MAX: usize = 100;
-
-/// LogValidator.processRecordErrors
-fn records_message(timestamp: bool, errors: &[RecordError]) -> String {
-    if timestamp {
-        return "One or more records have been rejected due to invalid timestamp".to_owned();
-    }
-    let first = errors.iter().take(3).map(|error| {
-        format!(
-            "RecordError(batchIndex={}, message='{}')",
-            error.batch_index, error.message
-        )
-    });
-    format!(
-        "One or more records have been rejected due to {} record errors in total, and only showing the first three \
-         errors at most: [{}]",
-        errors.len(),
-        first.collect::<Vec<_>>().join(", ")
-    )
-}
 
 /// A batch that may be appended: exactly one, as Kafka's leader takes them. Its header may differ from the one in
 /// its bytes, since those may be shared; what is written is [`ValidBatch::header_bytes`] and then
@@ -291,7 +295,6 @@ fn walk(batch: &Batch, rules: &Rules, now: Timestamp) -> Result<Walked, Invalid>
         offsets_in_sequence: true,
     };
     let mut errors = Vec::new();
-    let mut timestamp_fault = false;
     let mut index = 0;
     let mut reader = batch.reader()?;
     while let Some(record) = reader.next().map_err(structure)? {
@@ -300,21 +303,18 @@ fn walk(batch: &Batch, rules: &Rules, now: Timestamp) -> Result<Walked, Invalid>
         if let Some(fault) = check_record(&record, &batch.header, rules, now)
             && errors.len() < RECORD_ERRORS_MAX
         {
-            timestamp_fault |= matches!(fault, RecordFault::Timestamp(_));
             errors.push(RecordError {
                 batch_index: index,
-                message: fault.message(),
+                fault,
             });
         }
         index += 1;
     }
     if errors.is_empty() {
-        return Ok(walked);
+        Ok(walked)
+    } else {
+        Err(Invalid::Records(errors))
     }
-    Err(Invalid::Records {
-        timestamp: timestamp_fault,
-        errors,
-    })
 }
 
 /// A batch with a good CRC whose records do not parse is an invalid one, not one damaged on the way.
@@ -327,20 +327,6 @@ fn structure(corrupt: Corrupt) -> Invalid {
     }
 }
 
-enum RecordFault {
-    Key,
-    Timestamp(String),
-}
-
-impl RecordFault {
-    fn message(self) -> String {
-        match self {
-            RecordFault::Key => "Compacted topic cannot accept message without key".to_owned(),
-            RecordFault::Timestamp(message) => message,
-        }
-    }
-}
-
 /// LogValidator.validateRecord
 fn check_record(
     record: &RecordView<'_>,
@@ -349,24 +335,17 @@ fn check_record(
     now: Timestamp,
 ) -> Option<RecordFault> {
     if rules.compacted && record.key.is_none() {
-        return Some(RecordFault::Key);
+        return Some(RecordFault::NoKey);
     }
     if rules.timestamp_type == TimestampType::CreateTime && record.timestamp != Timestamp::NONE {
-        return out_of_range(record.timestamp, rules, now).then(|| {
-            let first = now.0.saturating_sub(rules.timestamp_before_max_ms);
-            let last = now.0.saturating_add(rules.timestamp_after_max_ms);
-            RecordFault::Timestamp(format!(
-                "Timestamp {} of message with offset {} is out of range. The timestamp should be within \
-                 [{first}, {last}]",
-                record.timestamp, record.offset
-            ))
+        return out_of_range(record.timestamp, rules, now).then(|| RecordFault::Timestamp {
+            timestamp: record.timestamp,
+            offset: record.offset,
+            first: Timestamp(now.0.saturating_sub(rules.timestamp_before_max_ms)),
+            last: now.plus_ms(rules.timestamp_after_max_ms),
         });
     }
-    (header.timestamp_type() == TimestampType::LogAppendTime).then(|| {
-        RecordFault::Timestamp(
-            "Producer should not set timestamp type to LogAppendTime.".to_owned(),
-        )
-    })
+    (header.timestamp_type() == TimestampType::LogAppendTime).then_some(RecordFault::LogAppendTime)
 }
 
 fn out_of_range(timestamp: Timestamp, rules: &Rules, now: Timestamp) -> bool {

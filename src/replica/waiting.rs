@@ -20,20 +20,31 @@ pub struct Waiter {
     wake: Notify,
 }
 
-impl Waiter {
-    /// Wants `bytes` more, over all the partitions that it subscribes to.
-    pub fn new(bytes: usize) -> Arc<Waiter> {
-        let missing = AtomicI64::new(i64::try_from(bytes).unwrap_or(i64::MAX));
-        Arc::new(Waiter {
-            missing,
+/// More bytes than can come.
+const UNSAID: i64 = i64::MAX / 2;
+
+impl Default for Waiter {
+    fn default() -> Waiter {
+        Waiter {
+            missing: AtomicI64::new(UNSAID),
             wake: Notify::new(),
-        })
+        }
+    }
+}
+
+impl Waiter {
+    /// Counts from here on: what comes between this and [`Waiter::want`] is not lost while the caller looks at what
+    /// there is.
+    pub fn count_from_now(&self) {
+        self.missing.store(UNSAID, Ordering::Release);
     }
 
-    /// Wants `bytes` more from now on.
-    pub fn rearm(&self, bytes: usize) {
-        self.missing
-            .store(i64::try_from(bytes).unwrap_or(i64::MAX), Ordering::Release);
+    /// Wants `bytes`, over all the partitions that it subscribes to, since [`Waiter::count_from_now`].
+    pub fn want(&self, bytes: usize) {
+        let unsaid = UNSAID - i64::try_from(bytes).unwrap_or(UNSAID);
+        if self.missing.fetch_sub(unsaid, Ordering::AcqRel) <= unsaid {
+            self.wake();
+        }
     }
 
     /// Resolves once it was woken; at once when that was since the last call.
@@ -42,9 +53,9 @@ impl Waiter {
     }
 
     fn add(&self, bytes: usize) {
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let bytes = i64::try_from(bytes).unwrap_or(UNSAID).min(UNSAID);
         if self.missing.fetch_sub(bytes, Ordering::AcqRel) <= bytes {
-            self.wake.notify_one();
+            self.wake();
         }
     }
 
@@ -151,7 +162,8 @@ mod tests {
     #[test]
     fn a_fetch_is_woken_by_the_bytes_of_all_its_partitions_together() {
         let (one, other) = (Waiting::default(), Waiting::default());
-        let waiter = Waiter::new(100);
+        let waiter = Arc::new(Waiter::default());
+        waiter.want(100);
         let numbers = (
             one.subscribe(waiter.clone()),
             other.subscribe(waiter.clone()),
@@ -160,8 +172,10 @@ mod tests {
         assert!(!is_woken(&waiter));
         other.advanced(40, Offset(1));
         assert!(is_woken(&waiter));
-        waiter.rearm(10);
-        one.advanced(9, Offset(2));
+        waiter.count_from_now();
+        one.advanced(5, Offset(2));
+        waiter.want(10);
+        one.advanced(4, Offset(2));
         assert!(!is_woken(&waiter));
         other.unsubscribe(numbers.1);
         other.advanced(9, Offset(2));
@@ -176,7 +190,7 @@ mod tests {
     fn writers_are_woken_by_the_high_watermark_that_they_want() {
         let waiting = Waiting::default();
         let waiters: Vec<_> = [3, 5, 5, 9]
-            .map(|offset| (offset, Waiter::new(1)))
+            .map(|offset| (offset, Arc::new(Waiter::default())))
             .into_iter()
             .collect();
         let keys: Vec<_> = waiters

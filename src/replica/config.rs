@@ -1,0 +1,91 @@
+//! What a topic's settings mean to a replica of it: how its log is kept and what its leader takes.
+
+use crate::config::TopicSettings;
+use crate::log::LogConfig;
+use crate::record::compress::Codec;
+use crate::record::{Rules, TimestampType};
+
+/// The settings of a partition, read once for each change of its topic's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartitionConfig {
+    pub log: LogConfig,
+    pub rules: Rules,
+    /// `min.insync.replicas`
+    pub min_insync_replicas: usize,
+}
+
+impl Default for PartitionConfig {
+    fn default() -> PartitionConfig {
+        PartitionConfig {
+            log: LogConfig::default(),
+            rules: Rules::default(),
+            min_insync_replicas: 1,
+        }
+    }
+}
+
+impl PartitionConfig {
+    pub fn of(topic: &TopicSettings<'_>) -> PartitionConfig {
+        let policies = topic.list("cleanup.policy");
+        let has = |policy: &str| policies.iter().any(|given| given == policy);
+        let timestamp_type = match topic.string("message.timestamp.type").as_str() {
+            "LogAppendTime" => TimestampType::LogAppendTime,
+            _ => TimestampType::CreateTime,
+        };
+        let log = LogConfig {
+            segment_bytes: unsigned(topic.segment_bytes()),
+            segment_ms: topic.long("segment.ms"),
+            segment_jitter_ms: topic.long("segment.jitter.ms"),
+            segment_index_bytes: unsigned(topic.int("segment.index.bytes")),
+            index_interval_bytes: unsigned(topic.int("index.interval.bytes")),
+            retention_ms: topic.long("retention.ms"),
+            retention_bytes: topic.long("retention.bytes"),
+            max_message_bytes: unsigned(topic.int("max.message.bytes")),
+            timestamp_type,
+            delete: has("delete"),
+            compact: has("compact"),
+            flush_messages: topic.long("flush.messages"),
+            flush_ms: topic.long("flush.ms"),
+            min_compaction_lag_ms: topic.long("min.compaction.lag.ms"),
+            max_compaction_lag_ms: topic.long("max.compaction.lag.ms"),
+            min_cleanable_dirty_ratio: topic.double("min.cleanable.dirty.ratio"),
+            delete_retention_ms: topic.long("delete.retention.ms"),
+            file_delete_delay_ms: topic.long("file.delete.delay.ms"),
+            preallocate: topic.boolean("preallocate"),
+        };
+        let rules = Rules {
+            max_message_bytes: log.max_message_bytes as usize,
+            compacted: log.compact,
+            timestamp_type,
+            timestamp_before_max_ms: topic.long("message.timestamp.before.max.ms"),
+            timestamp_after_max_ms: topic.long("message.timestamp.after.max.ms"),
+            codec: codec(topic),
+            open_compressed: false,
+        };
+        let min_insync_replicas = unsigned(topic.int("min.insync.replicas")) as usize;
+        PartitionConfig {
+            log,
+            rules,
+            min_insync_replicas,
+        }
+    }
+}
+
+/// `compression.type` with its level; `None` for `producer`.
+fn codec(topic: &TopicSettings<'_>) -> Option<Codec> {
+    match topic.string("compression.type").as_str() {
+        "uncompressed" => Some(Codec::None),
+        "gzip" => Some(Codec::Gzip(
+            u32::try_from(topic.int("compression.gzip.level")).ok(),
+        )),
+        "snappy" => Some(Codec::Snappy),
+        "lz4" => Some(Codec::Lz4(topic.int("compression.lz4.level"))),
+        "zstd" => Some(Codec::Zstd(topic.int("compression.zstd.level"))),
+        _ => None,
+    }
+}
+
+/// Settings that are sizes and counts are checked not to be negative.
+fn unsigned(value: i32) -> u32 {
+    u32::try_from(value).unwrap_or(0)
+}

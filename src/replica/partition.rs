@@ -1,0 +1,600 @@
+//! One partition on this broker: the log, the role that the cluster gave it, the high watermark, and who waits for
+//! these to move.
+//!
+//! An append runs under the role's read lock, so that a change of leader waits for appends under way and no append
+//! slips in after it. The high watermark follows the log at once while this broker is the only one in the ISR.
+//! (kafka.cluster.Partition)
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use arc_swap::ArcSwap;
+
+use super::config::PartitionConfig;
+use super::waiting::{Waiter, Waiting};
+use crate::ids::{LeaderEpoch, Offset, PartitionEpoch, Timestamp, TopicId, TopicPartition};
+use crate::log::{self, AbortedTransaction, AppendError, AppendInfo, Log, Origin, ReadError};
+use crate::messages::Records;
+use crate::record::ValidBatch;
+
+/// `acks` of a write that waits for all in-sync replicas.
+pub const ACKS_ALL: i16 = -1;
+
+/// What a partition cannot do, and why.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("this broker does not lead the partition")]
+    NotLeader,
+    #[error("the partition is not on this broker any more")]
+    Gone,
+    #[error("the partition's log cannot be used")]
+    Offline,
+    #[error("leader epoch {got} is older than {current}")]
+    FencedLeaderEpoch {
+        current: LeaderEpoch,
+        got: LeaderEpoch,
+    },
+    #[error("leader epoch {got} is not known yet, {current} is the newest")]
+    UnknownLeaderEpoch {
+        current: LeaderEpoch,
+        got: LeaderEpoch,
+    },
+    #[error("{isr} replicas are in sync and {min} are wanted")]
+    NotEnoughReplicas { isr: usize, min: usize },
+    #[error("offset {got} is outside {start} to {end}")]
+    OffsetOutOfRange {
+        got: Offset,
+        start: Offset,
+        end: Offset,
+    },
+    #[error("the log knows no end of leader epoch {0}")]
+    NoSuchEpoch(LeaderEpoch),
+    #[error(transparent)]
+    Append(AppendError),
+    #[error(transparent)]
+    Storage(#[from] log::Error),
+}
+
+impl From<AppendError> for Error {
+    fn from(error: AppendError) -> Error {
+        match error {
+            AppendError::Storage(error) => Error::Storage(error),
+            error => Error::Append(error),
+        }
+    }
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Error {
+        match error {
+            ReadError::Storage(error) => Error::Storage(error),
+            ReadError::OutOfRange { got, start, end } => {
+                Error::OffsetOutOfRange { got, start, end }
+            }
+        }
+    }
+}
+
+/// What a partition is on this broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Leader(Leadership),
+    /// Another broker leads, or none does.
+    NotLeader {
+        epoch: LeaderEpoch,
+    },
+    /// Deleted, or moved to other brokers.
+    Gone,
+}
+
+/// With what a leader leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leadership {
+    pub epoch: LeaderEpoch,
+    pub partition_epoch: PartitionEpoch,
+    /// Replicas in sync, this one among them.
+    pub isr: usize,
+    /// All replicas, this one among them.
+    pub replicas: usize,
+    /// Where the log ended when the epoch began.
+    pub start_offset: Offset,
+}
+
+/// A batch that was appended, and under which leader epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    pub info: AppendInfo,
+    pub leader_epoch: LeaderEpoch,
+}
+
+/// How far a read may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// To the end: followers.
+    LogEnd,
+    /// To the high watermark.
+    ReadUncommitted,
+    /// To the last stable offset, with the aborted transactions told.
+    ReadCommitted,
+}
+
+/// What is to be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Read {
+    pub from: Offset,
+    pub max_bytes: usize,
+    /// Whether the first batch is read even when it is larger than `max_bytes`.
+    pub min_one_batch: bool,
+    pub isolation: Isolation,
+    /// That the reader knows; `None` does not ask.
+    pub current_leader_epoch: Option<LeaderEpoch>,
+    /// That of the reader's last record, by which it learns that its log has left the leader's.
+    pub last_fetched_epoch: Option<LeaderEpoch>,
+}
+
+/// What a read found.
+#[derive(Debug)]
+pub struct ReadInfo {
+    pub records: Records,
+    pub high_watermark: Offset,
+    pub last_stable_offset: Offset,
+    pub log_start_offset: Offset,
+    /// For [`Isolation::ReadCommitted`].
+    pub aborted: Option<Vec<AbortedTransaction>>,
+    /// Where the reader's last epoch ended here; `records` is empty then.
+    pub diverging: Option<(LeaderEpoch, Offset)>,
+}
+
+/// What ListOffsets asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffsetQuery {
+    Latest,
+    Earliest,
+    /// The record with the greatest timestamp (KIP-734).
+    MaxTimestamp,
+    /// The first record at or after a time.
+    At(Timestamp),
+}
+
+/// An offset that ListOffsets found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundOffset {
+    pub offset: Offset,
+    /// [`Timestamp::NONE`] for the ends of the log.
+    pub timestamp: Timestamp,
+    pub leader_epoch: Option<LeaderEpoch>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Partition {
+    topic_partition: TopicPartition,
+    topic_id: TopicId,
+    log: Arc<Log>,
+    config: ArcSwap<PartitionConfig>,
+    role: RwLock<Role>,
+    high_watermark: AtomicI64,
+    waiting: Waiting,
+}
+
+impl Partition {
+    /// A partition over its open log, which nobody leads yet. `high_watermark` is what was known of it before.
+    pub fn new(
+        topic_partition: TopicPartition,
+        topic_id: TopicId,
+        log: Arc<Log>,
+        config: PartitionConfig,
+        high_watermark: Offset,
+    ) -> Partition {
+        let high_watermark = high_watermark.clamp(log.log_start_offset(), log.log_end_offset());
+        Partition {
+            topic_partition,
+            topic_id,
+            log,
+            config: ArcSwap::from_pointee(config),
+            role: RwLock::new(Role::NotLeader {
+                epoch: LeaderEpoch::UNKNOWN,
+            }),
+            high_watermark: AtomicI64::new(high_watermark.0),
+            waiting: Waiting::default(),
+        }
+    }
+
+    pub fn topic_partition(&self) -> &TopicPartition {
+        &self.topic_partition
+    }
+
+    pub fn topic_id(&self) -> TopicId {
+        self.topic_id
+    }
+
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    pub fn config(&self) -> Arc<PartitionConfig> {
+        self.config.load_full()
+    }
+
+    pub fn role(&self) -> Role {
+        *self.lock_role()
+    }
+
+    /// The epoch in which this broker leads the partition; `None` when it does not.
+    pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
+        match self.role() {
+            Role::Leader(leadership) => Some(leadership.epoch),
+            Role::NotLeader { .. } | Role::Gone => None,
+        }
+    }
+
+    pub fn high_watermark(&self) -> Offset {
+        Offset(self.high_watermark.load(Ordering::Acquire))
+    }
+
+    pub fn log_start_offset(&self) -> Offset {
+        self.log.log_start_offset()
+    }
+
+    pub fn log_end_offset(&self) -> Offset {
+        self.log.log_end_offset()
+    }
+
+    pub fn last_stable_offset(&self) -> Offset {
+        self.log.last_stable_offset(self.high_watermark())
+    }
+
+    /// Appends a batch as the leader, to the page cache. With acks=all enough replicas have to be in sync.
+    /// `expected_leader_epoch` refuses an append that was decided under another leader.
+    pub fn append_as_leader(
+        &self,
+        batch: &ValidBatch,
+        origin: Origin,
+        required_acks: i16,
+        expected_leader_epoch: Option<LeaderEpoch>,
+        now: Timestamp,
+    ) -> Result<Appended, Error> {
+        let role = self.lock_role();
+        let leadership = leadership(&role)?;
+        if expected_leader_epoch.is_some_and(|expected| expected != leadership.epoch) {
+            return Err(Error::NotLeader);
+        }
+        // Fewer replicas than min.insync.replicas are all that there can be. (Partition.effectiveMinIsr)
+        let min = self
+            .config
+            .load()
+            .min_insync_replicas
+            .min(leadership.replicas);
+        if required_acks == ACKS_ALL && leadership.isr < min {
+            return Err(Error::NotEnoughReplicas {
+                isr: leadership.isr,
+                min,
+            });
+        }
+        let info = self
+            .log
+            .append_as_leader(batch, leadership.epoch, origin, now)?;
+        if !info.duplicate {
+            // A marker may free more than its own bytes for readers of committed records.
+            let bytes = if batch.header().is_control() {
+                usize::MAX
+            } else {
+                batch.size()
+            };
+            self.follow_log_end(leadership, bytes);
+        }
+        let leader_epoch = leadership.epoch;
+        drop(role);
+        if info.rolled || info.flush_due {
+            self.flush_later(info.flush_due);
+        }
+        Ok(Appended { info, leader_epoch })
+    }
+
+    /// Brings what was appended to the device, off the reactor: of a log that rolled the sealed segments, as Kafka
+    /// does. (UnifiedLog.roll; `flush.messages`)
+    fn flush_later(&self, whole: bool) {
+        let (log, name) = (self.log.clone(), self.topic_partition.clone());
+        let flush = move || {
+            let flushed = if whole {
+                log.flush()
+            } else {
+                log.flush_sealed()
+            };
+            if let Err(error) = flushed {
+                tracing::error!(partition = %name, %error, "the log cannot be flushed; it takes no more records");
+            }
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(flush)),
+            Err(_) => flush(),
+        }
+    }
+
+    /// Moves the high watermark to where all in-sync replicas are, and wakes who waited for it.
+    fn follow_log_end(&self, leadership: &Leadership, bytes: usize) {
+        if leadership.isr == 1 {
+            self.high_watermark
+                .fetch_max(self.log.log_end_offset().0, Ordering::AcqRel);
+        }
+        self.waiting.advanced(bytes, self.high_watermark());
+    }
+
+    /// Reads from the leader's log; reads no record, but says where they lie.
+    pub fn read(&self, read: &Read) -> Result<ReadInfo, Error> {
+        let leadership = self.leading(read.current_leader_epoch)?;
+        let high_watermark = self.high_watermark();
+        let last_stable_offset = self.log.last_stable_offset(high_watermark);
+        let log_start_offset = self.log.log_start_offset();
+        let mut info = ReadInfo {
+            records: Records::default(),
+            high_watermark,
+            last_stable_offset,
+            log_start_offset,
+            aborted: None,
+            diverging: None,
+        };
+        if let Some(epoch) = read.last_fetched_epoch {
+            info.diverging = self.diverging(leadership.epoch, epoch, read.from)?;
+            if info.diverging.is_some() {
+                return Ok(info);
+            }
+        }
+        let below = match read.isolation {
+            Isolation::LogEnd => self.log.log_end_offset(),
+            Isolation::ReadUncommitted => high_watermark,
+            Isolation::ReadCommitted => last_stable_offset,
+        };
+        let found = self
+            .log
+            .read(read.from, read.max_bytes, below, read.min_one_batch)?;
+        if read.isolation == Isolation::ReadCommitted {
+            info.aborted = Some(match found.records.is_empty() {
+                true => Vec::new(),
+                false => self
+                    .log
+                    .aborted_transactions(read.from, found.upper_bound)?,
+            });
+        }
+        info.records = found.records;
+        Ok(info)
+    }
+
+    /// Where a reader's log leaves this one: the end here of the epoch of its last record, when that is less than
+    /// what it has. (Partition.readRecords; KIP-595)
+    fn diverging(
+        &self,
+        current: LeaderEpoch,
+        epoch: LeaderEpoch,
+        from: Offset,
+    ) -> Result<Option<(LeaderEpoch, Offset)>, Error> {
+        let (found, end) = match self.end_offset_for_epoch(current, epoch) {
+            Some(end) => end,
+            None => return Err(Error::NoSuchEpoch(epoch)),
+        };
+        let (start, log_end) = (self.log.log_start_offset(), self.log.log_end_offset());
+        if from < start {
+            return Err(Error::OffsetOutOfRange {
+                got: from,
+                start,
+                end: log_end,
+            });
+        }
+        Ok((found < epoch || end < from).then_some((found, end)))
+    }
+
+    /// Where `epoch` ended, by the log and, for the epoch under which it is led, by its end.
+    /// (Partition.lastOffsetForLeaderEpoch)
+    fn end_offset_for_epoch(
+        &self,
+        current: LeaderEpoch,
+        epoch: LeaderEpoch,
+    ) -> Option<(LeaderEpoch, Offset)> {
+        if epoch == current {
+            return Some((current, self.log.log_end_offset()));
+        }
+        self.log.end_offset_for_epoch(epoch)
+    }
+
+    /// Answers one query of ListOffsets. `None` when no record is meant. Reads from the disk for what is neither
+    /// end of the log. (Partition.fetchOffsetForTimestamp)
+    pub fn find_offset(
+        &self,
+        query: OffsetQuery,
+        isolation: Isolation,
+        current_leader_epoch: Option<LeaderEpoch>,
+    ) -> Result<Option<FoundOffset>, Error> {
+        let leadership = self.leading(current_leader_epoch)?;
+        let below = match isolation {
+            Isolation::LogEnd => self.log_end_offset(),
+            Isolation::ReadUncommitted => self.high_watermark(),
+            Isolation::ReadCommitted => self.last_stable_offset(),
+        };
+        let found = match query {
+            OffsetQuery::Latest => {
+                let leader_epoch = Some(leadership.epoch);
+                return Ok(Some(FoundOffset {
+                    offset: below,
+                    timestamp: Timestamp::NONE,
+                    leader_epoch,
+                }));
+            }
+            OffsetQuery::Earliest => {
+                let start = self.log.log_start_offset();
+                let first = self
+                    .log
+                    .epoch_entries()
+                    .first()
+                    .copied()
+                    .filter(|first| first.start_offset <= start);
+                let leader_epoch = first.map(|first| first.epoch);
+                return Ok(Some(FoundOffset {
+                    offset: start,
+                    timestamp: Timestamp::NONE,
+                    leader_epoch,
+                }));
+            }
+            OffsetQuery::MaxTimestamp => self.log.max_timestamp()?,
+            OffsetQuery::At(timestamp) => self.log.offset_for_timestamp(timestamp)?,
+        };
+        Ok(found
+            .filter(|found| found.offset < below)
+            .map(|found| FoundOffset {
+                offset: found.offset,
+                timestamp: found.timestamp,
+                leader_epoch: (found.leader_epoch > LeaderEpoch::UNKNOWN)
+                    .then_some(found.leader_epoch),
+            }))
+    }
+
+    /// Resolves once the high watermark is at `offset` or above: what was appended below it is then with all in-sync
+    /// replicas. Fails when the partition is no longer led here in `epoch`.
+    pub async fn wait_for_high_watermark(
+        &self,
+        offset: Offset,
+        epoch: LeaderEpoch,
+    ) -> Result<(), Error> {
+        loop {
+            if self.high_watermark() >= offset {
+                return Ok(());
+            }
+            let waiter = Arc::new(Waiter::default());
+            let _expectation = Expectation {
+                waiting: &self.waiting,
+                key: self.waiting.expect(offset, waiter.clone()),
+            };
+            match self.role() {
+                Role::Leader(leadership) if leadership.epoch == epoch => {}
+                Role::Leader(_) | Role::NotLeader { .. } => return Err(Error::NotLeader),
+                Role::Gone => return Err(Error::Gone),
+            }
+            if self.high_watermark() < offset {
+                waiter.woken().await;
+            }
+        }
+    }
+
+    /// Has `waiter` told of every advance until the subscription is dropped.
+    pub fn subscribe(self: &Arc<Self>, waiter: &Arc<Waiter>) -> Subscription {
+        let number = self.waiting.subscribe(waiter.clone());
+        Subscription {
+            partition: self.clone(),
+            number,
+        }
+    }
+
+    /// Takes other settings, from the next append on.
+    pub fn update_config(&self, config: PartitionConfig) {
+        self.log.update_config(config.log.clone());
+        self.config.store(Arc::new(config));
+    }
+
+    /// Takes the role that the cluster's metadata gives. `isr` and `replicas` count this broker.
+    /// (Partition.makeLeader)
+    pub fn lead(
+        &self,
+        epoch: LeaderEpoch,
+        partition_epoch: PartitionEpoch,
+        isr: usize,
+        replicas: usize,
+    ) -> Result<(), Error> {
+        let mut role = self.role.write().unwrap_or_else(PoisonError::into_inner);
+        let start_offset = match &*role {
+            Role::Gone => return Err(Error::Gone),
+            Role::Leader(old) if old.epoch == epoch => old.start_offset,
+            Role::Leader(_) | Role::NotLeader { .. } => self.log.log_end_offset(),
+        };
+        if !matches!(&*role, Role::Leader(old) if old.epoch == epoch) {
+            // The epoch begins in the log with its first batch, or here, if it is asked for before.
+            self.log.assign_epoch_start(epoch, start_offset)?;
+        }
+        let leadership = Leadership {
+            epoch,
+            partition_epoch,
+            isr,
+            replicas,
+            start_offset,
+        };
+        *role = Role::Leader(leadership);
+        self.follow_log_end(&leadership, 0);
+        drop(role);
+        self.waiting.wake_all();
+        Ok(())
+    }
+
+    /// Stops leading: another broker does, or none.
+    pub fn stop_leading(&self, epoch: LeaderEpoch) {
+        self.change_role(|role| match role {
+            Role::Gone => Role::Gone,
+            Role::Leader(_) | Role::NotLeader { .. } => Role::NotLeader { epoch },
+        });
+    }
+
+    /// Ends the partition on this broker: every call from now on says that it is gone.
+    pub fn retire(&self) {
+        self.change_role(|_| Role::Gone);
+    }
+
+    fn change_role(&self, change: impl FnOnce(Role) -> Role) {
+        let mut role = self.role.write().unwrap_or_else(PoisonError::into_inner);
+        *role = change(*role);
+        drop(role);
+        self.waiting.wake_all();
+    }
+
+    /// The leadership, when the caller's epoch is it. (Partition.checkCurrentLeaderEpoch)
+    fn leading(&self, known: Option<LeaderEpoch>) -> Result<Leadership, Error> {
+        let role = self.role();
+        let current = match role {
+            Role::Leader(leadership) => leadership.epoch,
+            Role::NotLeader { epoch } => epoch,
+            Role::Gone => return Err(Error::Gone),
+        };
+        match known {
+            Some(got) if got < current => return Err(Error::FencedLeaderEpoch { current, got }),
+            Some(got) if got > current => return Err(Error::UnknownLeaderEpoch { current, got }),
+            _ => {}
+        }
+        leadership(&role).copied()
+    }
+
+    fn lock_role(&self) -> RwLockReadGuard<'_, Role> {
+        self.role.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn leadership(role: &Role) -> Result<&Leadership, Error> {
+    match role {
+        Role::Leader(leadership) => Ok(leadership),
+        Role::NotLeader { .. } => Err(Error::NotLeader),
+        Role::Gone => Err(Error::Gone),
+    }
+}
+
+/// A waiter's place at a partition; dropping it takes it off.
+#[derive(Debug)]
+pub struct Subscription {
+    partition: Arc<Partition>,
+    number: usize,
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.partition.waiting.unsubscribe(self.number);
+    }
+}
+
+/// A writer's place at a partition, also when its future is dropped.
+struct Expectation<'a> {
+    waiting: &'a Waiting,
+    key: (Offset, u64),
+}
+
+impl Drop for Expectation<'_> {
+    fn drop(&mut self) {
+        self.waiting.forget(self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests;
