@@ -14,6 +14,7 @@ use crate::messages::{DecodeError, EncodeError};
 
 pub mod deadlines;
 pub mod group;
+pub mod runtime;
 
 /// Stands for one request that waits for its answer. The runtime gives them out, never twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,15 +25,17 @@ pub struct Ticket(pub u64);
 pub enum Event<Q> {
     /// A request; it is answered now or at a later event, under its ticket.
     Request { ticket: Ticket, request: Q },
-    /// The time of [`StateMachine::next_deadline`] has come.
+    /// The time of [`StateMachine::next_deadline`] has come. Told until that lies ahead.
     Deadline,
 }
 
 /// What a machine decided.
 #[derive(Debug)]
 pub struct Outcome<R, A> {
-    /// Written as one batch, then applied in order.
+    /// Written, then applied in order.
     pub records: Vec<R>,
+    /// Whether the records count all together or not at all, and so have to fit in one batch.
+    pub atomic: bool,
     /// Let out when all that was written before them, these records included, is committed.
     pub replies: Vec<(Ticket, A)>,
 }
@@ -41,6 +44,7 @@ impl<R, A> Default for Outcome<R, A> {
     fn default() -> Self {
         Outcome {
             records: Vec::new(),
+            atomic: true,
             replies: Vec::new(),
         }
     }

@@ -213,13 +213,11 @@ impl StateMachine for Machine {
         let mut step = self.step(state, scratch, &mut out, now);
         match event {
             Event::Request { ticket, request } => step.request(ticket, request),
+            // One at a time, so that what becomes of one group does not hang on the records of others.
             Event::Deadline => {
-                // Deadlines set while these are dealt with wait for the next time, however near.
-                let mut due = Vec::new();
-                while let Some(deadline) = step.scratch.deadlines.pop(now) {
-                    due.push(deadline);
+                if let Some(deadline) = step.scratch.deadlines.pop(now) {
+                    step.deadline(deadline);
                 }
-                due.into_iter().for_each(|deadline| step.deadline(deadline));
             }
         }
         out
@@ -334,6 +332,7 @@ impl Step<'_> {
                 Response::Delete(self.delete(&group).err().unwrap_or(ErrorCode::None))
             }
             Request::TopicsDeleted(topics) => {
+                self.out.atomic = false;
                 self.topics_deleted(&topics);
                 Response::TopicsDeleted
             }
@@ -380,7 +379,10 @@ impl Step<'_> {
 
     fn deadline(&mut self, deadline: Deadline) {
         let group = match deadline {
-            Deadline::Expiry { group } => return self.expire(&group),
+            Deadline::Expiry { group } => {
+                self.out.atomic = false;
+                return self.expire(&group);
+            }
             Deadline::Session { group, member } => {
                 if let Some(mut turn) = self.turn(&group) {
                     turn.session_deadline(&member);

@@ -1,0 +1,436 @@
+//! Runs a [`StateMachine`]: one shard for each partition of its internal topic that this broker leads.
+//!
+//! An event is dealt with at once, on the caller's thread, under the lock of its shard: decide, append (to the page
+//! cache), apply. Answers are let out when the high watermark has passed all that was written before them; a request
+//! that has to wait is a future, and no channel or task stands between it and the partition. A partition is read off
+//! the reactor; meanwhile its shard answers that it is loading.
+//!
+//! Knows nothing of groups or transactions; called by `api` and, when the metadata changes, by the broker.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tracing::{error, info};
+
+use super::{Event, Outcome, Position, StateMachine, Ticket};
+use crate::clock::Clock;
+use crate::error_code::ErrorCode;
+use crate::ids::{LeaderEpoch, Offset, PartitionIndex, ProducerId, Timestamp};
+use crate::record::compress::Codec;
+
+mod batches;
+mod journal;
+mod load;
+#[cfg(test)]
+mod tests;
+mod timer;
+
+pub use journal::Journal;
+use timer::Timer;
+
+/// Deadlines dealt with before requests to the same shard get their turn.
+const DEADLINES_PER_TURN: usize = 256;
+
+/// The settings of a coordinator's topic.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// How its batches are compressed.
+    pub codec: Codec,
+    /// How long an answer waits for the high watermark (`offsets.commit.timeout.ms`).
+    pub commit_timeout: Duration,
+}
+
+/// Why a partition answers nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    #[error("this broker does not lead the partition")]
+    NotCoordinator,
+    #[error("the partition is being read")]
+    Loading,
+}
+
+impl Unavailable {
+    pub fn code(self) -> ErrorCode {
+        match self {
+            Unavailable::NotCoordinator => ErrorCode::NotCoordinator,
+            Unavailable::Loading => ErrorCode::CoordinatorLoadInProgress,
+        }
+    }
+}
+
+/// What became of a request.
+pub enum Answer<R> {
+    Now(R),
+    /// Resolves when the request has been answered and its answer is committed. The error is that of the append or
+    /// of the wait: the answer, if there is one, cannot be told.
+    Later(Pin<Box<dyn Future<Output = Result<R, ErrorCode>> + Send>>),
+}
+
+/// The coordinator of one internal topic on this broker.
+pub struct Runtime<M: StateMachine, J> {
+    machine: M,
+    config: Config,
+    clock: Clock,
+    shards: RwLock<BTreeMap<PartitionIndex, Slot<M, J>>>,
+    timer: Timer,
+}
+
+/// A partition that this broker leads.
+struct Slot<M: StateMachine, J> {
+    epoch: LeaderEpoch,
+    /// `None` while it is being read, and when that failed.
+    shard: Option<Arc<Shard<M, J>>>,
+    /// Whether reading it failed.
+    failed: bool,
+}
+
+struct Shard<M: StateMachine, J> {
+    index: PartitionIndex,
+    epoch: LeaderEpoch,
+    journal: Arc<J>,
+    active: Mutex<Active<M>>,
+}
+
+/// What the lock of a shard guards.
+struct Active<M: StateMachine> {
+    state: M::State,
+    scratch: M::Scratch,
+    waiting: HashMap<Ticket, oneshot::Sender<Said<M::Response>>>,
+    tickets: u64,
+    /// One past the last record written or read.
+    end: Offset,
+    /// The leadership has ended.
+    resigned: bool,
+    /// For when the timer is set.
+    timer_at: Option<Timestamp>,
+}
+
+/// An answer, and up to where the partition has to be committed before it is told.
+struct Said<R> {
+    response: R,
+    after: Offset,
+}
+
+impl<M: StateMachine, J: Journal> Runtime<M, J> {
+    /// A coordinator without partitions; its timer runs until it is dropped.
+    pub fn start(machine: M, config: Config, clock: Clock) -> Arc<Runtime<M, J>> {
+        let runtime = Arc::new(Runtime {
+            machine,
+            config,
+            clock,
+            shards: RwLock::new(BTreeMap::new()),
+            timer: Timer::default(),
+        });
+        timer::spawn(&runtime);
+        runtime
+    }
+
+    pub fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// The partitions that are led here, and those being read.
+    pub fn partitions(&self) -> Vec<PartitionIndex> {
+        let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+        shards.keys().copied().collect()
+    }
+
+    /// Deals with a request. What it changes is appended, and in order, when this returns.
+    pub fn request(
+        &self,
+        partition: PartitionIndex,
+        request: M::Request,
+    ) -> Result<Answer<M::Response>, Unavailable> {
+        let shard = self.shard(partition)?;
+        let mut active = shard.lock();
+        if active.resigned {
+            return Err(Unavailable::NotCoordinator);
+        }
+        active.tickets += 1;
+        let ticket = Ticket(active.tickets);
+        let said = self.event(&shard, &mut active, Event::Request { ticket, request });
+        match said.into_iter().find(|(said, _)| *said == ticket) {
+            Some((_, said)) if shard.journal.high_watermark() >= said.after => {
+                Ok(Answer::Now(said.response))
+            }
+            Some((_, said)) => {
+                drop(active);
+                let committed = self.committed(&shard, said);
+                Ok(Answer::Later(Box::pin(committed)))
+            }
+            None => {
+                let (sender, receiver) = oneshot::channel();
+                active.waiting.insert(ticket, sender);
+                drop(active);
+                Ok(Answer::Later(Box::pin(self.answered(shard, receiver))))
+            }
+        }
+    }
+
+    /// Waits for an answer, then for what it has to wait for.
+    fn answered(
+        &self,
+        shard: Arc<Shard<M, J>>,
+        receiver: oneshot::Receiver<Said<M::Response>>,
+    ) -> impl Future<Output = Result<M::Response, ErrorCode>> + Send + use<M, J> {
+        let timeout = self.config.commit_timeout;
+        async move {
+            // Nobody answers any more: the shard was dropped with all who waited.
+            let said = receiver.await.map_err(|_| ErrorCode::NotCoordinator)?;
+            commit(&*shard.journal, shard.epoch, said, timeout).await
+        }
+    }
+
+    fn committed(
+        &self,
+        shard: &Arc<Shard<M, J>>,
+        said: Said<M::Response>,
+    ) -> impl Future<Output = Result<M::Response, ErrorCode>> + Send + use<M, J> {
+        let (journal, epoch, timeout) = (
+            shard.journal.clone(),
+            shard.epoch,
+            self.config.commit_timeout,
+        );
+        async move { commit(&*journal, epoch, said, timeout).await }
+    }
+
+    /// Has the machine decide, writes and applies what it decided, and answers those who waited. Returns the answers
+    /// of those who do not wait yet.
+    fn event(
+        &self,
+        shard: &Arc<Shard<M, J>>,
+        active: &mut Active<M>,
+        event: Event<M::Request>,
+    ) -> Vec<(Ticket, Said<M::Response>)> {
+        let now = self.clock.now();
+        let outcome = self
+            .machine
+            .handle(&active.state, &mut active.scratch, event, now);
+        self.carry_out(shard, active, outcome, now)
+    }
+
+    fn carry_out(
+        &self,
+        shard: &Arc<Shard<M, J>>,
+        active: &mut Active<M>,
+        mut outcome: Outcome<M::Record, M::Response>,
+        now: Timestamp,
+    ) -> Vec<(Ticket, Said<M::Response>)> {
+        let written = self.write(shard, active, &mut outcome, now);
+        let replies = match written {
+            Ok(()) => outcome.replies,
+            Err(error) => {
+                self.machine
+                    .append_failed(&active.state, &mut active.scratch, outcome, error, now)
+            }
+        };
+        self.set_timer(shard, active);
+        let after = active.end;
+        let mut unclaimed = Vec::new();
+        for (ticket, response) in replies {
+            let said = Said { response, after };
+            match active.waiting.remove(&ticket) {
+                // A client that went away takes no answer.
+                Some(sender) => drop(sender.send(said)),
+                None => unclaimed.push((ticket, said)),
+            }
+        }
+        unclaimed
+    }
+
+    /// Appends the records, batch by batch, and applies those that were appended. On an error what was not written
+    /// is left in `outcome`.
+    fn write(
+        &self,
+        shard: &Arc<Shard<M, J>>,
+        active: &mut Active<M>,
+        outcome: &mut Outcome<M::Record, M::Response>,
+        now: Timestamp,
+    ) -> Result<(), ErrorCode> {
+        while !outcome.records.is_empty() {
+            let limit = shard.journal.max_batch_bytes();
+            let (batch, count) =
+                batches::build::<M>(&outcome.records, self.config.codec, limit, now)?;
+            if outcome.atomic && count < outcome.records.len() {
+                return Err(ErrorCode::MessageTooLarge);
+            }
+            let base_offset = shard.journal.append(&batch, shard.epoch, now)?;
+            for (index, record) in (0..).zip(outcome.records.drain(..count)) {
+                let at = Position {
+                    offset: base_offset + index,
+                    producer_id: ProducerId::NONE,
+                };
+                M::apply(&mut active.state, record, at);
+                active.end = base_offset + index + 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn set_timer(&self, shard: &Arc<Shard<M, J>>, active: &mut Active<M>) {
+        let Some(at) = self.machine.next_deadline(&active.scratch) else {
+            return;
+        };
+        if active.timer_at.is_none_or(|set| at < set) {
+            active.timer_at = Some(at);
+            self.timer.set(shard.index, at);
+        }
+    }
+
+    /// Deals with the deadlines that have come; returns when the next may come.
+    fn tick(&self) -> Option<Timestamp> {
+        let now = self.clock.now();
+        while let Some(index) = self.timer.due(now) {
+            let Ok(shard) = self.shard(index) else {
+                continue;
+            };
+            let mut active = shard.lock();
+            if !active.resigned {
+                self.pass_deadlines(&shard, &mut active, now);
+            }
+        }
+        self.timer.earliest()
+    }
+
+    fn pass_deadlines(&self, shard: &Arc<Shard<M, J>>, active: &mut Active<M>, now: Timestamp) {
+        // The timer is set once, at the end.
+        active.timer_at = Some(now);
+        for _ in 0..DEADLINES_PER_TURN {
+            match self.machine.next_deadline(&active.scratch) {
+                Some(at) if at <= now => drop(self.event(shard, active, Event::Deadline)),
+                _ => break,
+            }
+        }
+        active.timer_at = None;
+        self.set_timer(shard, active);
+    }
+
+    fn shard(&self, partition: PartitionIndex) -> Result<Arc<Shard<M, J>>, Unavailable> {
+        let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+        let slot = shards.get(&partition).ok_or(Unavailable::NotCoordinator)?;
+        match &slot.shard {
+            Some(shard) => Ok(shard.clone()),
+            None if slot.failed => Err(Unavailable::NotCoordinator),
+            None => Err(Unavailable::Loading),
+        }
+    }
+
+    /// This broker leads the partition in `epoch`: reads it, off the reactor unless it is empty. The handle, if any,
+    /// is of the reading.
+    pub fn lead(
+        self: &Arc<Self>,
+        index: PartitionIndex,
+        epoch: LeaderEpoch,
+        journal: Arc<J>,
+    ) -> Option<JoinHandle<()>> {
+        let former = {
+            let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
+            if shards.get(&index).is_some_and(|slot| slot.epoch >= epoch) {
+                return None;
+            }
+            let slot = Slot {
+                epoch,
+                shard: None,
+                failed: false,
+            };
+            shards.insert(index, slot)
+        };
+        former.into_iter().for_each(Slot::resign);
+        if journal.log_start_offset() == journal.log_end_offset() {
+            self.load(index, epoch, journal);
+            return None;
+        }
+        let runtime = self.clone();
+        Some(tokio::task::spawn_blocking(move || {
+            runtime.load(index, epoch, journal)
+        }))
+    }
+
+    /// Another broker leads the partition, or it is gone. Who waits is told to look elsewhere.
+    pub fn resign(&self, index: PartitionIndex) {
+        let slot = {
+            let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
+            shards.remove(&index)
+        };
+        self.timer.cancel(index);
+        slot.into_iter().for_each(Slot::resign);
+    }
+
+    fn load(&self, index: PartitionIndex, epoch: LeaderEpoch, journal: Arc<J>) {
+        let loaded = load::load::<M, J>(&journal);
+        let shard = match loaded {
+            Ok(loaded) => {
+                if loaded.records > 0 {
+                    info!(partition = %index, records = loaded.records, "read a coordinator's partition");
+                }
+                let active = Active {
+                    state: loaded.state,
+                    scratch: M::Scratch::default(),
+                    waiting: HashMap::new(),
+                    tickets: 0,
+                    end: loaded.end,
+                    resigned: false,
+                    timer_at: None,
+                };
+                Some(Arc::new(Shard {
+                    index,
+                    epoch,
+                    journal,
+                    active: Mutex::new(active),
+                }))
+            }
+            Err(reason) => {
+                error!(partition = %index, %reason, "a coordinator's partition cannot be read");
+                None
+            }
+        };
+        if let Some(shard) = &shard {
+            let mut active = shard.lock();
+            let active = &mut *active;
+            let now = self.clock.now();
+            let outcome = self.machine.loaded(&active.state, &mut active.scratch, now);
+            self.carry_out(shard, active, outcome, now);
+        }
+        let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = shards.get_mut(&index).filter(|slot| slot.epoch == epoch) {
+            slot.failed = shard.is_none();
+            slot.shard = shard;
+        }
+    }
+}
+
+impl<M: StateMachine, J> Slot<M, J> {
+    fn resign(self) {
+        if let Some(shard) = self.shard {
+            let mut active = shard.lock();
+            active.resigned = true;
+            active.waiting.clear();
+        }
+    }
+}
+
+impl<M: StateMachine, J> Shard<M, J> {
+    fn lock(&self) -> MutexGuard<'_, Active<M>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits until an answer may be told.
+async fn commit<J: Journal, R>(
+    journal: &J,
+    epoch: LeaderEpoch,
+    said: Said<R>,
+    timeout: Duration,
+) -> Result<R, ErrorCode> {
+    let wait = journal.wait_for_high_watermark(said.after, epoch);
+    match tokio::time::timeout(timeout, wait).await {
+        Ok(Ok(())) => Ok(said.response),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(ErrorCode::RequestTimedOut),
+    }
+}
