@@ -358,12 +358,12 @@ fn golden() -> Vec<Golden> {
         let [class, versions, variant, hex] = columns[..] else {
             panic!("four columns: {line}")
         };
-        let (first, last) = versions.split_once('-').unwrap();
+        let (first, last) = versions.split_once('-').expect("a range");
         let bytes: Vec<u8> = (0..hex.len())
             .step_by(2)
-            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex"))
             .collect();
-        for version in first.parse().unwrap()..=last.parse().unwrap() {
+        for version in first.parse().expect("a version")..=last.parse().expect("a version") {
             all.push(Golden {
                 class,
                 version,

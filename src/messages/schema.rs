@@ -9,7 +9,11 @@ use std::sync::OnceLock;
 
 use super::error::{DecodeError, Fault};
 
+mod describe;
 mod parse;
+
+pub use describe::describe;
+pub use parse::layout;
 
 static TABLE: &str = include_str!("schemas.tsv");
 
@@ -127,7 +131,11 @@ impl Program {
                 } => {
                     self.walk_array(
                         cursor,
-                        cursor_count(compact, nullable, min),
+                        Count {
+                            compact,
+                            nullable,
+                            min,
+                        },
                         next..usize::from(end),
                     )?;
                     usize::from(end)
@@ -208,14 +216,6 @@ struct Count {
     compact: bool,
     nullable: bool,
     min: u32,
-}
-
-fn cursor_count(compact: bool, nullable: bool, min: u32) -> Count {
-    Count {
-        compact,
-        nullable,
-        min,
-    }
 }
 
 struct Cursor<'a> {
@@ -308,15 +308,16 @@ fn signed_length(length: i32, nullable: bool) -> Result<Option<usize>, Fault> {
     }
 }
 
-/// The class names and the first and last version of each, in the order of the table.
+/// Each class with its first and last version, in the order of the table.
 pub fn classes() -> impl Iterator<Item = (&'static str, i16, i16)> {
     let mut lines = parse::lines().peekable();
     std::iter::from_fn(move || {
-        let (class, first, mut last, _) = lines.next()?;
-        while let Some((_, _, newest, _)) = lines.next_if(|line| line.0 == class) {
-            last = newest;
+        let line = lines.next()?;
+        let mut last = line.last;
+        while let Some(next) = lines.next_if(|next| next.class == line.class) {
+            last = next.last;
         }
-        Some((class, first, last))
+        Some((line.class, line.first, last))
     })
 }
 

@@ -39,3 +39,154 @@ fn metadata_records_carry_their_frame() {
     let (record, version) = MetadataRecord::decode(unknown.clone()).unwrap();
     assert_eq!(record.encode(version).unwrap(), unknown);
 }
+
+/// The flexible versions are those whose layout has tagged fields, and the table knows each key of the requests.
+#[test]
+fn header_versions_follow_the_layouts() {
+    fn holds<R: Request>() {
+        for version in R::VERSIONS {
+            let flexible = schema::layout(R::NAME, version).unwrap().ends_with(")}");
+            assert_eq!(
+                is_flexible(R::KEY, version),
+                flexible,
+                "{} {version}",
+                R::NAME
+            );
+        }
+    }
+    holds::<ProduceRequest>();
+    holds::<FetchRequest>();
+    holds::<MetadataRequest>();
+    holds::<ApiVersionsRequest>();
+    holds::<SaslHandshakeRequest>();
+    holds::<WriteTxnMarkersRequest>();
+    holds::<OffsetDeleteRequest>();
+    holds::<StreamsGroupHeartbeatRequest>();
+    assert_eq!(request_header_version(18, 3), 2);
+    assert_eq!(response_header_version(18, 3), 0);
+    assert_eq!(response_header_version(0, 9), 1);
+    assert_eq!(request_header_version(-1, 3), 1);
+    assert_eq!(request_header_version(4711, 3), 1);
+}
+
+#[test]
+fn request_header_leaves_the_body() {
+    let header = RequestHeader {
+        request_api_key: 3,
+        request_api_version: 12,
+        correlation_id: 7,
+        client_id: Some(text("client")),
+        ..Default::default()
+    };
+    let mut out = Writer::new();
+    header.write(&mut out).unwrap();
+    out.put_slice(b"body");
+    let written = out.into_bytes();
+    assert_eq!(&written[..], b"\0\x03\0\x0c\0\0\0\x07\0\x06client\0body");
+    let mut frame = written.clone();
+    assert_eq!(RequestHeader::read(&mut frame), Ok(header));
+    assert_eq!(&frame[..], b"body");
+    for cut in 0..written.len() - 4 {
+        assert!(RequestHeader::read(&mut written.slice(..cut)).is_err());
+    }
+}
+
+#[test]
+fn fetch_response_weaves_in_file_ranges() {
+    use fetch_response::{FetchableTopicResponse, PartitionData};
+    let file = std::sync::Arc::new(tempfile::tempfile().unwrap());
+    let range = FileRange {
+        file,
+        position: 128,
+        len: 1000,
+    };
+    let response = FetchResponse {
+        responses: vec![FetchableTopicResponse {
+            partitions: vec![
+                PartitionData {
+                    records: Some(Records::File(range.clone())),
+                    ..Default::default()
+                },
+                PartitionData {
+                    records: Some(Bytes::from_static(b"small").into()),
+                    ..Default::default()
+                },
+            ],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let mut out = Writer::new();
+    response.encode(&mut out, 17).unwrap();
+    let length = out.len();
+    let frame = out.finish();
+    let [Piece::Bytes(before), woven, Piece::Bytes(after)] = &frame.pieces[..] else {
+        panic!("{frame:?}")
+    };
+    assert_eq!(*woven, Piece::File(range));
+    assert_eq!(
+        (frame.len, length),
+        (before.len() + 1000 + after.len(), frame.len)
+    );
+    // The length of the records, plus one, in front of them: a varint of two bytes.
+    assert_eq!(before[before.len() - 2..], [0xe9, 0x07]);
+    assert!(after.windows(6).any(|window| window == b"\x06small"));
+}
+
+#[test]
+fn what_a_version_cannot_say_is_an_error() {
+    use records::metadata::PartitionRecord;
+    let record = PartitionRecord {
+        last_known_elr: Some(vec![1]),
+        ..Default::default()
+    };
+    assert!(record.to_bytes(2).is_ok());
+    assert_eq!(
+        record.to_bytes(1),
+        Err(EncodeError::FieldNotInVersion {
+            message: "PartitionRecord",
+            field: "last_known_elr",
+            version: 1
+        })
+    );
+    assert!(matches!(
+        record.to_bytes(3),
+        Err(EncodeError::UnsupportedVersion { .. })
+    ));
+}
+
+#[test]
+fn group_records_keep_what_they_do_not_know() {
+    use records::group::GroupRecord;
+    use records::group::classic::{OffsetCommitKey, OffsetCommitValue};
+    let key = OffsetCommitKey {
+        group: text("g"),
+        topic: text("t"),
+        partition: 1,
+        ..Default::default()
+    };
+    let record = GroupRecord::OffsetCommit(
+        key,
+        Some(OffsetCommitValue {
+            offset: 5,
+            ..Default::default()
+        }),
+    );
+    let (key, value) = record.encode(3).unwrap();
+    assert_eq!(&key[..], b"\0\x01\0\x01g\0\x01t\0\0\0\x01");
+    assert_eq!(GroupRecord::decode(key.clone(), value), Ok(record.clone()));
+    assert_eq!(
+        GroupRecord::decode(key.clone(), None),
+        Ok(record.tombstone())
+    );
+    for (key, value) in [
+        (key, b"\0\x63abc"),
+        (Bytes::from_static(b"\0\x63key"), b"value"),
+    ] {
+        let value = Some(Bytes::copy_from_slice(value));
+        let record = GroupRecord::decode(key.clone(), value.clone()).unwrap();
+        assert!(matches!(record, GroupRecord::Unknown(_)));
+        assert_eq!(record.encode(0), Ok((key, value)));
+    }
+    assert!(GroupRecord::decode(Bytes::from_static(b"\0"), None).is_err());
+}

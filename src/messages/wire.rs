@@ -3,9 +3,9 @@
 //! grows with the elements that are really there. `define.rs` builds messages from these.
 
 use bytes::{Buf, BufMut, Bytes};
-use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
+use super::StrBytes;
 use super::error::{EncodeError, Fault};
 use super::writer::{Records, Writer};
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::fs::File;
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 /// Byte fields from this size on are sent as they are and not copied into the frame.
 const COPY_MAX: usize = 4096;
@@ -121,7 +121,7 @@ impl Frame {
 /// Collects one frame. All positions count what is written to the buffer, not the woven pieces.
 #[derive(Debug, Default)]
 pub struct Writer {
-    buffer: BytesMut,
+    buffer: Vec<u8>,
     /// Pieces that are not in the buffer, each with the buffer position that it stands before; ascending.
     woven: Vec<(usize, Piece)>,
     woven_len: usize,
@@ -134,15 +134,7 @@ impl Writer {
 
     pub fn with_capacity(capacity: usize) -> Writer {
         Writer {
-            buffer: BytesMut::with_capacity(capacity),
-            ..Writer::default()
-        }
-    }
-
-    /// Appends to a buffer that is already in use, for example one that a connection keeps.
-    pub fn over(buffer: BytesMut) -> Writer {
-        Writer {
-            buffer,
+            buffer: Vec::with_capacity(capacity),
             ..Writer::default()
         }
     }
@@ -157,7 +149,7 @@ impl Writer {
     }
 
     /// The bytes in memory; for encoders that want a `BufMut`. Only append to it.
-    pub fn buffer(&mut self) -> &mut BytesMut {
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
     }
 
@@ -168,30 +160,30 @@ impl Writer {
     }
 
     pub fn put_slice(&mut self, bytes: &[u8]) {
-        self.buffer.put_slice(bytes);
+        self.buffer.extend_from_slice(bytes);
     }
 
     pub fn put_i16(&mut self, value: i16) {
-        self.buffer.put_i16(value);
+        self.put_slice(&value.to_be_bytes());
     }
 
     pub fn put_i32(&mut self, value: i32) {
-        self.buffer.put_i32(value);
+        self.put_slice(&value.to_be_bytes());
     }
 
     /// Unsigned varint: seven bits a byte, the lowest first.
     pub fn put_uvarint(&mut self, mut value: u32) {
         while value >= 0x80 {
-            self.buffer.put_u8(value as u8 | 0x80);
+            self.buffer.push(value as u8 | 0x80);
             value >>= 7;
         }
-        self.buffer.put_u8(value as u8);
+        self.buffer.push(value as u8);
     }
 
     /// Byte content without its length; a large one is woven in and not copied.
     pub fn put_bytes(&mut self, bytes: &Bytes) {
         if bytes.len() < COPY_MAX {
-            self.buffer.put_slice(bytes);
+            self.buffer.extend_from_slice(bytes);
         } else {
             self.weave(Piece::Bytes(bytes.clone()));
         }
@@ -211,21 +203,30 @@ impl Writer {
         self.woven.push((self.buffer.len(), piece));
     }
 
-    pub fn finish(mut self) -> Frame {
+    pub fn finish(self) -> Frame {
         let len = self.len();
+        let mut rest = Bytes::from(self.buffer);
+        if self.woven.is_empty() {
+            return Frame {
+                pieces: if rest.is_empty() {
+                    Vec::new()
+                } else {
+                    vec![Piece::Bytes(rest)]
+                },
+                len,
+            };
+        }
         let mut pieces = Vec::with_capacity(2 * self.woven.len() + 1);
         let mut taken = 0;
         for (position, piece) in self.woven {
             if position > taken {
-                pieces.push(Piece::Bytes(
-                    self.buffer.split_to(position - taken).freeze(),
-                ));
+                pieces.push(Piece::Bytes(rest.split_to(position - taken)));
                 taken = position;
             }
             pieces.push(piece);
         }
-        if !self.buffer.is_empty() {
-            pieces.push(Piece::Bytes(self.buffer.freeze()));
+        if !rest.is_empty() {
+            pieces.push(Piece::Bytes(rest));
         }
         Frame { pieces, len }
     }

@@ -3,45 +3,62 @@
 
 use super::{Op, Program, TABLE};
 
-/// The lines of the table: class, first version, last version, layout.
-pub(super) fn lines() -> impl Iterator<Item = (&'static str, i16, i16, &'static str)> {
-    TABLE
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .map(|line| {
-            let mut columns = line.split('\t');
-            let (class, versions, layout) = (columns.next(), columns.next(), columns.next());
-            let (class, versions, layout) = (
-                class.expect("a class"),
-                versions.expect("versions"),
-                layout.expect("a layout"),
-            );
-            let (first, last) = versions.split_once('-').expect("versions as first-last");
-            (
-                class,
-                first.parse().expect("a version"),
-                last.parse().expect("a version"),
-                layout,
-            )
-        })
+/// A line of the table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line {
+    pub(super) class: &'static str,
+    pub(super) first: i16,
+    pub(super) last: i16,
+    pub(super) layout: &'static str,
+}
+
+pub(super) fn lines() -> impl Iterator<Item = Line> {
+    lines_from(0)
+        .skip_while(|line| line.starts_with('#'))
+        .map(line)
+}
+
+fn lines_from(position: usize) -> impl Iterator<Item = &'static str> {
+    TABLE[position..].lines()
+}
+
+fn line(text: &'static str) -> Line {
+    let (class, rest) = text.split_once('\t').expect("a class");
+    let (versions, layout) = rest.split_once('\t').expect("versions and a layout");
+    let (first, last) = versions.split_once('-').expect("versions as first-last");
+    let version = |number: &str| number.parse().expect("a version");
+    Line {
+        class,
+        first: version(first),
+        last: version(last),
+        layout,
+    }
 }
 
 /// The layout text of a class at a version.
-pub(super) fn layout(class: &str, version: i16) -> Option<&'static str> {
-    // Lines of one class are adjacent; the tab ends the name.
-    let mut from = 0;
-    loop {
-        let start = from + TABLE[from..].find(class)?;
-        from = start + class.len();
-        if TABLE.as_bytes()[start - 1] == b'\n' && TABLE.as_bytes().get(from) == Some(&b'\t') {
-            let line = TABLE[start..].lines().next()?;
-            let (versions, layout) = line[class.len() + 1..].split_once('\t')?;
-            let (first, last) = versions.split_once('-')?;
-            if (first.parse::<i16>().ok()?..=last.parse().ok()?).contains(&version) {
-                return Some(layout);
-            }
+pub fn layout(class: &str, version: i16) -> Option<&'static str> {
+    lines_from(first_line(class))
+        .map(line)
+        .take_while(|line| line.class == class)
+        .find(|line| (line.first..=line.last).contains(&version))
+        .map(|line| line.layout)
+}
+
+/// The position of the first line whose class is not less than `class`. The lines are sorted, comments first.
+fn first_line(class: &str) -> usize {
+    let (mut low, mut high) = (0, TABLE.len());
+    while low < high {
+        let start = TABLE[..(low + high) / 2]
+            .rfind('\n')
+            .map_or(0, |newline| newline + 1);
+        let line = lines_from(start).next().expect("a line starts here");
+        if line.split('\t').next() < Some(class) {
+            low = (start + line.len() + 1).max(low);
+        } else {
+            high = start;
         }
     }
+    low
 }
 
 pub(super) fn program(class: &str, version: i16) -> Option<Program> {

@@ -2,12 +2,27 @@ use super::*;
 
 #[test]
 fn every_line_of_the_table_parses() {
-    for (class, first, last, _) in parse::lines() {
-        for version in first..=last {
-            assert!(
-                parse::program(class, version).is_some(),
-                "{class} {version}"
-            );
+    for line in parse::lines() {
+        for version in line.first..=line.last {
+            assert_eq!(layout(line.class, version), Some(line.layout), "{line:?}");
+            assert!(parse::program(line.class, version).is_some(), "{line:?}");
         }
     }
+    assert_eq!(layout("Metadata", 1), None);
+    assert_eq!(layout("AAA", 1), None);
+    assert_eq!(layout("Zzz", 1), None);
+    assert_eq!(layout("MetadataRequest", 99), None);
+}
+
+#[test]
+fn a_body_reads_as_kafkas_json() {
+    use crate::messages::{Message, TopicName, metadata_request::MetadataRequestTopic, text};
+    let request = crate::messages::MetadataRequest::default().with_topics(Some(vec![
+        MetadataRequestTopic::default().with_name(Some(TopicName(text("t")))),
+    ]));
+    let body = request.to_bytes(12).unwrap();
+    assert_eq!(
+        describe("MetadataRequest", 12, &body).unwrap().to_string(),
+        r#"{"topics":[{"topicId":"AAAAAAAAAAAAAAAAAAAAAA","name":"t"}],"allowAutoTopicCreation":true,"includeTopicAuthorizedOperations":false}"#
+    );
 }
