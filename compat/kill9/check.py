@@ -5,14 +5,31 @@
 """
 import json
 import sys
+import time
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+
+COORDINATOR_COMES = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE,
+                     KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
+
+
+def patient(call, limit=60):
+    """The call's value, asked again while the group's coordinator is on its way."""
+    end = time.monotonic() + limit
+    while True:
+        try:
+            return call()
+        except KafkaException as err:
+            if err.args[0].code() not in COORDINATOR_COMES or time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+
 
 broker, topic, partitions, group = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 consumer = Consumer({"bootstrap.servers": broker, "group.id": group, "enable.auto.commit": False, "check.crcs": True})
 each = range(partitions)
-committed = [p.offset if p.offset >= 0 else None
-             for p in consumer.committed([TopicPartition(topic, p) for p in each], timeout=60)]
+found = patient(lambda: consumer.committed([TopicPartition(topic, p) for p in each], timeout=60))
+committed = [p.offset if p.offset >= 0 else None for p in found]
 ends = [consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=60)[1] for p in each]
 consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in each])
 at, wrong, silent = [0] * partitions, [], 0
@@ -29,6 +46,6 @@ while any(at[p] < ends[p] for p in each) and silent < 20 and len(wrong) < 5:
         at[p] = r.offset() + 1
 if any(at[p] < ends[p] for p in each):
     wrong.append(f"read up to {at} of {ends}")
-consumer.commit(offsets=[TopicPartition(topic, p, ends[p]) for p in each], asynchronous=False)
+patient(lambda: consumer.commit(offsets=[TopicPartition(topic, p, ends[p]) for p in each], asynchronous=False))
 consumer.close()
 print(json.dumps({"committed": committed, "ends": ends, "wrong": wrong[:5]}))
