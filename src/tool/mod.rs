@@ -2,6 +2,7 @@
 //! share. A tool prints what it has to say on stdout and returns a [`Failure`] that `main` prints on stderr.
 
 pub mod client;
+pub mod console_consumer;
 pub mod console_producer;
 pub mod get_offsets;
 mod print;

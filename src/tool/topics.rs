@@ -269,7 +269,6 @@ impl Topics {
         let topic = |name: &String| DeleteTopicState::default().with_name(Some(text(name).into()));
         let request = DeleteTopicsRequest::default()
             .with_topics(names.iter().map(topic).collect())
-            .with_topic_names(names.iter().map(|name| text(name).into()).collect())
             .with_timeout_ms(TIMEOUT_MS);
         for result in &client.call(&request).await?.responses {
             Failure::check(result.error_code, result.error_message.as_deref())?;

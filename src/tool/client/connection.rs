@@ -82,7 +82,16 @@ impl Connection {
     }
 
     pub async fn call<R: Request>(&mut self, request: &R) -> Result<R::Response, Error> {
-        let version = self.version::<R>()?;
+        self.call_up_to(request, i16::MAX).await
+    }
+
+    /// Calls in a version that is not above `max`.
+    pub async fn call_up_to<R: Request>(
+        &mut self,
+        request: &R,
+        max: i16,
+    ) -> Result<R::Response, Error> {
+        let version = self.version::<R>()?.min(max);
         self.exchange(request, version).await
     }
 

@@ -4,6 +4,7 @@
 mod backoff;
 mod connection;
 mod fetcher;
+mod member;
 mod producer;
 
 use std::collections::HashMap;
@@ -12,6 +13,7 @@ use std::io;
 pub use backoff::Backoff;
 pub use connection::Connection;
 pub use fetcher::{EARLIEST, Fetched, Fetcher, LATEST, list_offsets};
+pub use member::Member;
 pub use producer::{Options, Outgoing, Producer};
 
 use crate::error_code::ErrorCode;
