@@ -21,6 +21,7 @@ mod published;
 pub mod records;
 mod settings;
 mod snapshot;
+pub mod storage;
 #[cfg(test)]
 mod tests;
 mod topics;

@@ -5,8 +5,10 @@ pub mod client;
 pub mod console_consumer;
 pub mod console_producer;
 pub mod get_offsets;
+pub mod logging;
 mod print;
 mod properties;
+pub mod storage;
 mod topic_filter;
 pub mod topics;
 
