@@ -249,6 +249,11 @@ impl Log {
         Offset(self.start_offset.load(Ordering::Acquire))
     }
 
+    /// The base offset of the first segment, at or below the log start offset.
+    pub fn first_segment_offset(&self) -> Offset {
+        self.segments.load()[0].base_offset()
+    }
+
     /// The offset that the next record gets.
     pub fn log_end_offset(&self) -> Offset {
         Offset(self.end_offset.load(Ordering::Acquire))

@@ -1,11 +1,15 @@
 //! Replicas: the local copies of partitions and what makes one answer for its log.
 //!
-//! [`session`] remembers what clients fetch. Above `log`, which knows nothing of topics; below the APIs and the
+//! [`Partition`] is one of them; [`Replicas`] holds all of this broker, follows the metadata and keeps the log
+//! directories; [`session`] remembers what clients fetch. Above `log`, which knows nothing of topics; below the APIs and the
 //! coordinators, which reach a log only through here.
 
 mod config;
+mod directories;
 mod partition;
+mod replicas;
 pub mod session;
+mod upkeep;
 mod waiting;
 
 pub use config::PartitionConfig;
@@ -13,4 +17,5 @@ pub use partition::{
     ACKS_ALL, Appended, Error, FoundOffset, Isolation, Leadership, OffsetQuery, Partition, Read,
     ReadInfo, Role, Subscription,
 };
+pub use replicas::Replicas;
 pub use waiting::Waiter;

@@ -175,6 +175,8 @@ pub struct Partition {
     role: RwLock<Role>,
     high_watermark: AtomicI64,
     waiting: Waiting,
+    /// When `flush.ms` was last kept.
+    last_flush: AtomicI64,
 }
 
 impl Partition {
@@ -197,6 +199,7 @@ impl Partition {
             }),
             high_watermark: AtomicI64::new(high_watermark.0),
             waiting: Waiting::default(),
+            last_flush: AtomicI64::new(0),
         }
     }
 
@@ -309,6 +312,26 @@ impl Partition {
             Ok(runtime) => drop(runtime.spawn_blocking(flush)),
             Err(_) => flush(),
         }
+    }
+
+    /// Brings the log to the device when `flush.ms` has passed since that was last done. Waits for the device.
+    pub(super) fn flush_if_due(&self, now: Timestamp) -> Result<(), log::Error> {
+        let flush_ms = self.config.load().log.flush_ms;
+        if flush_ms == i64::MAX {
+            return Ok(());
+        }
+        let clean = self.log.recovery_point() >= self.log.log_end_offset();
+        let due = now
+            .0
+            .saturating_sub(self.last_flush.load(Ordering::Relaxed))
+            >= flush_ms;
+        if due && !clean {
+            self.log.flush()?;
+        }
+        if due || clean {
+            self.last_flush.store(now.0, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Moves the high watermark to where all in-sync replicas are, and wakes who waited for it.

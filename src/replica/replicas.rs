@@ -1,0 +1,364 @@
+//! The partitions that have a replica on this broker, and the log directories that hold them.
+//!
+//! The cluster's metadata says which these are: [`Replicas::apply`] makes, changes and removes them before an image
+//! is published. The first image opens what the directories hold; what it does not name is put aside. Calls that
+//! wait for the disk are made off the reactor; a look-up waits for nothing.
+//! (kafka.server.ReplicaManager, kafka.log.LogManager)
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dashmap::DashMap;
+
+use super::config::PartitionConfig;
+use super::directories::{Directories, Found};
+use super::partition::{Error, Partition};
+use crate::clock::Clock;
+use crate::config::{Layers, Settings};
+use crate::ids::{BrokerEpoch, DirectoryId, NodeId, PartitionIndex, TopicId, TopicPartition};
+use crate::log::directory::LogDirectory;
+use crate::metadata::{self, Delta, Image, MetadataListener, Resource, ResourceKind, Topic};
+
+type Key = (TopicId, PartitionIndex);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Replicas {
+    settings: Arc<Settings>,
+    node: NodeId,
+    clock: Clock,
+    pub(super) directories: Directories,
+    hosted: DashMap<Key, Hosted>,
+    /// Whether the directories have been opened, by the first image.
+    loaded: AtomicBool,
+}
+
+/// A replica here.
+#[derive(Clone, Debug)]
+enum Hosted {
+    Online {
+        partition: Arc<Partition>,
+        /// Its place among the directories.
+        directory: usize,
+    },
+    /// Its log cannot be opened; the file at fault was told when that was found.
+    Offline,
+}
+
+impl Replicas {
+    /// The replicas of a broker with these locked directories. None is open until the first image is applied.
+    pub fn new(
+        settings: Arc<Settings>,
+        clock: Clock,
+        directories: Vec<(DirectoryId, LogDirectory)>,
+    ) -> Replicas {
+        Replicas {
+            node: settings.node_id(),
+            directories: Directories::new(&settings, directories),
+            settings,
+            clock,
+            hosted: DashMap::new(),
+            loaded: AtomicBool::new(false),
+        }
+    }
+
+    /// A partition that is here. [`Error::NotLeader`] when it is not, [`Error::Offline`] when its log is not usable.
+    pub fn get(&self, topic: TopicId, partition: PartitionIndex) -> Result<Arc<Partition>, Error> {
+        match self.hosted.get(&(topic, partition)).as_deref() {
+            Some(Hosted::Online { partition, .. }) => Ok(partition.clone()),
+            Some(Hosted::Offline) => Err(Error::Offline),
+            None => Err(Error::NotLeader),
+        }
+    }
+
+    /// A partition that is here, by the name that its topic has in `image`.
+    pub fn by_name(
+        &self,
+        image: &Image,
+        topic: &str,
+        partition: PartitionIndex,
+    ) -> Result<Arc<Partition>, Error> {
+        let topic = image.topics().by_name(topic).ok_or(Error::Gone)?;
+        self.get(topic.id, partition)
+    }
+
+    /// Every partition whose log is open, with the id of its directory.
+    pub fn online(&self) -> Vec<(Arc<Partition>, DirectoryId)> {
+        let online = self
+            .hosted
+            .iter()
+            .filter_map(|hosted| match hosted.value() {
+                Hosted::Online {
+                    partition,
+                    directory,
+                } => Some((partition.clone(), self.directories.id(*directory))),
+                Hosted::Offline => None,
+            });
+        online.collect()
+    }
+
+    /// Every log directory by its id, in the order of `log.dirs`.
+    pub fn directories(&self) -> impl Iterator<Item = (DirectoryId, &LogDirectory)> {
+        self.directories.iter()
+    }
+
+    /// The settings of a topic by an image: its own, over those of the brokers, over the file's.
+    pub fn config_of(&self, image: &Image, topic: &str) -> PartitionConfig {
+        let look_up = |resource: Resource| {
+            move |name: &str| {
+                image
+                    .configs()
+                    .value(&resource, name)
+                    .map(|value| value.to_string())
+            }
+        };
+        let own = look_up(Resource::topic(topic));
+        let broker = look_up(Resource::broker(self.node));
+        let cluster = look_up(Resource::all_brokers());
+        let layers = Layers {
+            own: &own,
+            broker: &broker,
+            cluster: &cluster,
+        };
+        PartitionConfig::of(&self.settings.topic(layers))
+    }
+
+    /// Opens every log that the directories hold and the image names; puts others aside as strays.
+    fn load(&self, image: &Image) {
+        let now = self.clock.now();
+        let wanted = |found: &Found| -> Option<PartitionConfig> {
+            let topic = image.topics().by_name(&found.name.topic)?;
+            let here = topic
+                .partition(found.name.partition)
+                .is_some_and(|partition| partition.is_replica(self.node));
+            // A log of before topic ids belongs to the topic of its name.
+            let same = found.topic_id.is_none_or(|id| id == topic.id);
+            (here && same).then(|| self.config_of(image, &topic.name))
+        };
+        for opened in self.directories.open_all(&wanted, now) {
+            let Some(topic) = image.topics().by_name(&opened.name.topic) else {
+                continue;
+            };
+            let key = (topic.id, opened.name.partition);
+            let hosted = match opened.log {
+                Ok((log, config)) => {
+                    let known = self
+                        .directories
+                        .high_watermark(opened.directory, &opened.name);
+                    let partition =
+                        Partition::new(opened.name, topic.id, Arc::new(log), config, known);
+                    Hosted::Online {
+                        partition: Arc::new(partition),
+                        directory: opened.directory,
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(partition = %opened.name, %error, "the partition stays offline");
+                    Hosted::Offline
+                }
+            };
+            self.hosted.insert(key, hosted);
+        }
+    }
+
+    /// Makes one partition what the image says of it.
+    fn settle(&self, image: &Image, topic: &Topic, index: PartitionIndex) {
+        let Some(registration) = topic.partition(index) else {
+            return;
+        };
+        if !registration.is_replica(self.node) {
+            return self.remove(topic, index);
+        }
+        let key = (topic.id, index);
+        if !self.hosted.contains_key(&key) {
+            let hosted = self.create(image, topic, index, registration);
+            self.hosted.insert(key, hosted);
+        }
+        let Ok(partition) = self.get(topic.id, index) else {
+            return;
+        };
+        if let Err(error) = self.give_role(&partition, registration) {
+            tracing::error!(partition = %partition.topic_partition(), %error, "the partition goes offline");
+            partition.retire();
+            self.hosted.insert(key, Hosted::Offline);
+        }
+    }
+
+    fn create(
+        &self,
+        image: &Image,
+        topic: &Topic,
+        index: PartitionIndex,
+        registration: &metadata::Partition,
+    ) -> Hosted {
+        let name = TopicPartition {
+            topic: topic.name.clone(),
+            partition: index,
+        };
+        let config = self.config_of(image, &topic.name);
+        let directory = self
+            .directories
+            .place(registration.directory(self.node), || {
+                self.count_by_directory()
+            });
+        match self.directories.create(
+            directory,
+            &name,
+            topic.id,
+            config.log.clone(),
+            self.clock.now(),
+        ) {
+            Ok(log) => {
+                let start = log.log_start_offset();
+                let partition = Partition::new(name, topic.id, Arc::new(log), config, start);
+                Hosted::Online {
+                    partition: Arc::new(partition),
+                    directory,
+                }
+            }
+            Err(error) => {
+                tracing::error!(partition = %name, %error, "the partition's log cannot be made");
+                Hosted::Offline
+            }
+        }
+    }
+
+    fn give_role(
+        &self,
+        partition: &Partition,
+        registration: &metadata::Partition,
+    ) -> Result<(), Error> {
+        if registration.leader != Some(self.node) {
+            partition.stop_leading(registration.leader_epoch);
+            return Ok(());
+        }
+        let (isr, replicas) = (registration.isr.len(), registration.replicas.len());
+        partition.lead(
+            registration.leader_epoch,
+            registration.partition_epoch,
+            isr,
+            replicas,
+        )
+    }
+
+    /// Ends a partition here and has its files removed later.
+    fn remove(&self, topic: &Topic, index: PartitionIndex) {
+        if let Some((
+            _,
+            Hosted::Online {
+                partition,
+                directory,
+            },
+        )) = self.hosted.remove(&(topic.id, index))
+        {
+            partition.retire();
+            self.directories
+                .delete(directory, &partition, self.clock.now());
+        }
+    }
+
+    fn count_by_directory(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.directories.len()];
+        for hosted in &self.hosted {
+            if let Hosted::Online { directory, .. } = hosted.value() {
+                counts[*directory] += 1;
+            }
+        }
+        counts
+    }
+
+    fn reconfigure(&self, image: &Image, topic: &Topic) {
+        let config = self.config_of(image, &topic.name);
+        for (index, _) in topic.indexed() {
+            if let Ok(partition) = self.get(topic.id, index) {
+                partition.update_config(config.clone());
+            }
+        }
+    }
+
+    fn apply_configs(&self, image: &Image, delta: &Delta) {
+        let broker = Resource::broker(self.node);
+        if delta
+            .configs
+            .iter()
+            .any(|changed| *changed == broker || *changed == Resource::all_brokers())
+        {
+            return image
+                .topics()
+                .iter()
+                .for_each(|topic| self.reconfigure(image, topic));
+        }
+        for changed in delta
+            .configs
+            .iter()
+            .filter(|changed| changed.kind == ResourceKind::Topic)
+        {
+            if let Some(topic) = image.topics().by_name(&changed.name) {
+                self.reconfigure(image, topic);
+            }
+        }
+    }
+
+    /// Closes every log and marks the directories as cleanly stopped. Nothing may be appended any more.
+    pub fn shut_down(&self, broker_epoch: BrokerEpoch) {
+        let online: Vec<(Arc<Partition>, usize)> = self.online_by_directory().collect();
+        for (partition, _) in &online {
+            partition.retire();
+        }
+        let loaded = self.loaded.load(Ordering::Acquire);
+        self.directories
+            .close(&online, loaded.then_some(broker_epoch));
+    }
+
+    pub(super) fn online_by_directory(&self) -> impl Iterator<Item = (Arc<Partition>, usize)> {
+        self.hosted
+            .iter()
+            .filter_map(|hosted| match hosted.value() {
+                Hosted::Online {
+                    partition,
+                    directory,
+                } => Some((partition.clone(), *directory)),
+                Hosted::Offline => None,
+            })
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}
+
+impl MetadataListener for Replicas {
+    fn apply(&self, image: &Arc<Image>, delta: &Delta) {
+        if !self.loaded.load(Ordering::Acquire) {
+            self.load(image);
+            for topic in image.topics().iter() {
+                topic
+                    .indexed()
+                    .for_each(|(index, _)| self.settle(image, topic, index));
+            }
+            self.loaded.store(true, Ordering::Release);
+            return;
+        }
+        for topic in delta.deleted.values() {
+            topic
+                .indexed()
+                .for_each(|(index, _)| self.remove(topic, index));
+        }
+        for (id, changed) in &delta.topics {
+            if let Some(topic) = image.topics().by_id(*id) {
+                changed
+                    .partitions
+                    .iter()
+                    .for_each(|index| self.settle(image, topic, *index));
+            }
+        }
+        self.apply_configs(image, delta);
+    }
+}
+
+#[cfg(test)]
+mod tests;
