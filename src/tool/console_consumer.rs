@@ -8,7 +8,7 @@ use clap::Args;
 use tokio::time::{Duration, Instant};
 
 use super::client::{Client, EARLIEST, Fetched, Fetcher, LATEST, Member};
-use super::print::end_when_unheard;
+use super::print::{complain, end_when_unheard};
 use super::properties::{self, Properties};
 use super::topic_filter::TopicFilter;
 use super::{Connect, Failure};
@@ -110,7 +110,7 @@ impl ConsoleConsumer {
             _ = tokio::signal::ctrl_c() => Ok(()),
         };
         reader.finish().await?;
-        report(reader.printed);
+        complain!("Processed a total of {} messages", reader.printed);
         outcome
     }
 
@@ -209,14 +209,6 @@ impl ConsoleConsumer {
         }
         Ok(starts)
     }
-}
-
-/// (ConsoleConsumer.reportRecordCount)
-fn report(printed: u64) {
-    end_when_unheard(writeln!(
-        io::stderr().lock(),
-        "Processed a total of {printed} messages"
-    ));
 }
 
 /// Reads and prints, as a member of a group or by itself.

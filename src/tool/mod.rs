@@ -4,11 +4,13 @@
 pub mod client;
 pub mod console_consumer;
 pub mod console_producer;
+pub mod consumer_groups;
 pub mod get_offsets;
 pub mod logging;
 mod print;
 mod properties;
 pub mod storage;
+mod table;
 mod topic_filter;
 pub mod topics;
 

@@ -9,8 +9,18 @@ macro_rules! say {
 }
 pub(super) use say;
 
+/// Prints one line on standard error: what is no result.
+macro_rules! complain {
+    ($($arguments:tt)*) => { $crate::tool::print::error_line(format_args!($($arguments)*)) };
+}
+pub(super) use complain;
+
 pub(super) fn line(text: fmt::Arguments<'_>) {
     end_when_unheard(writeln!(io::stdout().lock(), "{text}"));
+}
+
+pub(super) fn error_line(text: fmt::Arguments<'_>) {
+    end_when_unheard(writeln!(io::stderr().lock(), "{text}"));
 }
 
 /// Ends the process when nobody reads what it prints.

@@ -32,7 +32,7 @@ const ASSIGNOR: &str = "range";
 /// The version of the subscriptions and assignments that are written.
 const PROTOCOL_VERSION: i16 = 1;
 /// The last versions of OffsetCommit and OffsetFetch that name topics.
-const OFFSETS_BY_NAME: i16 = 9;
+pub(super) const OFFSETS_BY_NAME: i16 = 9;
 
 /// A member of a group, whose coordinator it keeps a connection to.
 pub struct Member {
@@ -112,7 +112,7 @@ impl Member {
             .with_assignments(assignments);
         let synced = self.coordinator.call(&request).await?;
         check(synced.error_code, || self.name())?;
-        self.assigned(synced.assignment)
+        read_assignment(&synced.assignment).ok_or_else(|| self.malformed())
     }
 
     /// Joins, with the member id that the coordinator first asks to come back with.
@@ -181,23 +181,6 @@ impl Member {
                 .with_assignment(versioned(&assignment)?))
         };
         members.iter().map(share).collect()
-    }
-
-    fn assigned(&self, mut assignment: Bytes) -> Result<BTreeSet<TopicPartition>, Error> {
-        if assignment.is_empty() {
-            return Ok(BTreeSet::new());
-        }
-        let assignment = read_versioned::<ConsumerProtocolAssignment>(&mut assignment);
-        let topics = assignment
-            .map_err(|_| self.malformed())?
-            .assigned_partitions;
-        let partitions = topics.iter().flat_map(|topic| {
-            topic
-                .partitions
-                .iter()
-                .map(|partition| TopicPartition::new(topic.topic.as_str(), *partition))
-        });
-        Ok(partitions.collect())
     }
 
     /// The committed offset of each partition, or where to start without one.
@@ -355,6 +338,23 @@ fn range(mut members: Vec<StrBytes>, partitions: usize) -> Vec<(StrBytes, Vec<i3
         )
     };
     members.into_iter().enumerate().map(take).collect()
+}
+
+/// The partitions in a member's assignment; `None` when it is no assignment of the consumer protocol.
+pub fn read_assignment(assignment: &Bytes) -> Option<BTreeSet<TopicPartition>> {
+    if assignment.is_empty() {
+        return Some(BTreeSet::new());
+    }
+    let topics = read_versioned::<ConsumerProtocolAssignment>(&mut assignment.clone())
+        .ok()?
+        .assigned_partitions;
+    let partitions = topics.iter().flat_map(|topic| {
+        topic
+            .partitions
+            .iter()
+            .map(|partition| TopicPartition::new(topic.topic.as_str(), *partition))
+    });
+    Some(partitions.collect())
 }
 
 /// A message of the consumer protocol: its version, then its body.

@@ -13,7 +13,7 @@ use std::io;
 pub use backoff::Backoff;
 pub use connection::Connection;
 pub use fetcher::{EARLIEST, Fetched, Fetcher, LATEST, list_offsets};
-pub use member::Member;
+pub use member::{Member, read_assignment};
 pub use producer::{Options, Outgoing, Producer};
 
 use crate::error_code::ErrorCode;
@@ -108,6 +108,24 @@ impl Client {
     ) -> Result<R::Response, Error> {
         let address = self.address(broker)?;
         self.connection(&address).await?.call(request).await
+    }
+
+    /// Sends an OffsetFetch or OffsetCommit that names topics rather than their ids.
+    pub async fn call_broker_by_name<R: Request>(
+        &mut self,
+        broker: i32,
+        request: &R,
+    ) -> Result<R::Response, Error> {
+        let address = self.address(broker)?;
+        self.connection(&address)
+            .await?
+            .call_up_to(request, member::OFFSETS_BY_NAME)
+            .await
+    }
+
+    /// `host:port` of a broker, as the last metadata had it.
+    pub fn broker_address(&self, broker: i32) -> Option<&str> {
+        self.brokers.get(&broker).map(String::as_str)
     }
 
     /// Sends to the broker with that id what it does not answer.
