@@ -25,6 +25,8 @@ pub struct EpochEntry {
 pub(crate) struct Epochs {
     path: PathBuf,
     entries: Vec<EpochEntry>,
+    /// What the file holds.
+    stored: Vec<EpochEntry>,
     /// Changed since it was brought to the device.
     dirty: bool,
 }
@@ -40,10 +42,12 @@ impl Epochs {
         };
         let mut epochs = Epochs {
             entries: Vec::new(),
+            stored: Vec::new(),
             dirty: false,
             path,
         };
         for entry in checkpoints::read_lines(&epochs.path, entry)? {
+            epochs.stored.push(entry);
             epochs.insert(entry);
         }
         Ok(epochs)
@@ -122,13 +126,13 @@ impl Epochs {
 
     /// The log ends at `end` now.
     pub(crate) fn truncate_from_end(&mut self, fs: &dyn Fs, end: Offset) -> Result<(), Error> {
-        let before = self.entries.len();
+        self.drop_from(end);
+        self.write(fs)
+    }
+
+    /// `truncate_from_end` without the file: what is opened again is truncated again.
+    pub(crate) fn drop_from(&mut self, end: Offset) {
         self.entries.retain(|entry| entry.start_offset < end);
-        if self.entries.len() == before {
-            Ok(())
-        } else {
-            self.write(fs)
-        }
     }
 
     /// The log begins at `start` now. The epoch in which that offset lies is kept, beginning there.
@@ -152,11 +156,16 @@ impl Epochs {
         self.write(fs)
     }
 
-    /// Replaces the file. It is not brought to the device: after a crash a scan finds the epochs in the batches
-    /// behind the recovery point, and [`Epochs::sync`] comes before that point moves.
+    /// Replaces the file where it holds something else. It is not brought to the device: after a crash a scan finds
+    /// the epochs in the batches behind the recovery point, and [`Epochs::sync`] comes before that point moves.
     pub(crate) fn write(&mut self, fs: &dyn Fs) -> Result<(), Error> {
+        if self.entries == self.stored {
+            return Ok(());
+        }
         self.dirty = true;
-        self.replace(fs, false)
+        self.replace(fs, false)?;
+        self.stored.clone_from(&self.entries);
+        Ok(())
     }
 
     /// Brings the file to the device when it has changed.

@@ -10,8 +10,9 @@ use std::path::Path;
 use tracing::info;
 
 use super::error::Error;
+use super::open_segments::Home;
 use super::scan::{Fault, Scan, UNVERIFIED};
-use super::segment::{DELETED, Home, LOG_SUFFIX, remove_file};
+use super::segment::{DELETED, LOG_SUFFIX, remove_file};
 use super::{snapshots, transactions};
 use crate::ids::Offset;
 

@@ -6,11 +6,13 @@
 //! the system clock; `replica/` calls it, and gives the time as an argument. Calls that may wait for the device
 //! (open, flush, close, delete, truncate) belong on a blocking thread.
 
+mod append;
 pub mod checkpoints;
 mod config;
 pub mod directory;
 mod epochs;
 mod error;
+mod flush;
 pub mod fs;
 mod index;
 mod listing;
@@ -20,20 +22,29 @@ mod listing;
 )]
 mod log;
 mod lookup;
+mod open_segments;
 mod producers;
+mod read;
 mod recovery;
 mod retention;
 mod scan;
 mod segment;
+mod segment_indexes;
 mod snapshots;
 mod transactions;
+mod truncation;
 
 pub use config::LogConfig;
 pub use epochs::EpochEntry;
 pub use error::{AppendError, Error, ReadError};
 pub use log::{AppendInfo, Log, LogOptions, ReadOutcome, Storage};
 pub use lookup::TimestampedOffset;
+pub use open_segments::OpenSegments;
 pub use producers::{Origin, ProducerState};
 pub use retention::Dropped;
-pub use segment::OpenSegments;
 pub use transactions::AbortedTransaction;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

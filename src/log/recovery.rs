@@ -16,9 +16,10 @@ use super::epochs::{self, EpochEntry, Epochs};
 use super::error::Error;
 use super::listing;
 use super::log::LogOptions;
+use super::open_segments::Home;
 use super::producers::{self, Origin, Producers, Verdict};
 use super::scan::{Fault, Scan, UNVERIFIED};
-use super::segment::{Home, Segment, remove_file};
+use super::segment::{Segment, remove_file};
 use super::snapshots;
 use crate::ids::{Offset, Timestamp};
 
@@ -83,7 +84,7 @@ pub(super) fn recover(
         segments.push(active);
         end_offset = start_offset;
     }
-    epochs.truncate_from_end(&*home.fs, end_offset)?;
+    epochs.drop_from(end_offset);
     epochs.truncate_from_start(&*home.fs, start_offset)?;
     drop_snapshots(&home, &mut snapshots, end_offset)?;
     drop_strays(&home, &mut snapshots, &segments)?;
@@ -193,7 +194,7 @@ fn settle_unclean(
     let first = segments
         .partition_point(|segment| segment.base_offset() <= from)
         .saturating_sub(1);
-    let before = epochs.entries().to_vec();
+    epochs.drop_from(from);
     let mut end = None;
     for at in first..segments.len() {
         let segment = segments[at].clone();
@@ -211,8 +212,8 @@ fn settle_unclean(
             segment.seal()?;
         }
     }
-    if epochs.entries() != before {
-        epochs.write(&*segments[0].home().fs)?;
+    if let Some(segment) = segments.first() {
+        epochs.write(&*segment.home().fs)?;
     }
     Ok(end)
 }

@@ -1,10 +1,12 @@
 //! What leaves a log at its start: by age, by size, and below the log start offset.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::error::Error;
 use super::log::Log;
-use super::segment::{DELETED, lock, remove_file};
+use super::segment::{DELETED, Segment, lock, remove_file};
 use super::snapshots;
 use crate::ids::{Offset, Timestamp};
 
@@ -26,13 +28,12 @@ impl Log {
     /// Moves the log start offset up to `offset`; segments that lie below are dropped by the next retention run.
     /// Returns whether it moved.
     pub fn advance_log_start_offset(&self, offset: Offset) -> Result<bool, Error> {
-        let _append = self.lock_append()?;
+        let _append = self.lock_for_append()?;
         let offset = offset.min(self.log_end_offset());
         if offset <= self.log_start_offset() {
             return Ok(false);
         }
-        self.start_offset
-            .store(offset.0, std::sync::atomic::Ordering::Release);
+        self.start_offset.store(offset.0, Ordering::Release);
         lock(&self.epochs).truncate_from_start(&*self.home.fs, offset)?;
         Ok(true)
     }
@@ -45,38 +46,29 @@ impl Log {
         now: Timestamp,
     ) -> Result<Dropped, Error> {
         let config = self.config();
-        let count = {
-            let segments = self.segments.load();
-            let mut over_bytes = match config.retention_bytes {
-                bytes if config.delete && bytes >= 0 => self.size().checked_sub(bytes as u64),
-                _ => None,
-            };
-            let start = self.log_start_offset();
-            let mut count = 0;
-            for (at, segment) in segments.iter().enumerate() {
-                let end = segments
-                    .get(at + 1)
-                    .map_or_else(|| self.log_end_offset(), |next| next.base_offset());
-                if segment.size() == 0 || end > high_watermark {
-                    break;
-                }
-                let age = segment
-                    .largest_timestamp()?
-                    .map(|largest| now.0.saturating_sub(largest.timestamp.0));
-                let expired = config.delete
-                    && config.retention_ms >= 0
-                    && age.is_some_and(|age| age > config.retention_ms);
-                let excess = over_bytes.and_then(|over| over.checked_sub(segment.size()));
-                // The active segment goes by age alone.
-                let is_active = at + 1 == segments.len();
-                if !(expired || (!is_active && (excess.is_some() || end <= start))) {
-                    break;
-                }
-                over_bytes = excess;
-                count += 1;
-            }
-            count
+        let segments = self.segments.load_full();
+        let start = self.log_start_offset();
+        let mut over_bytes = match config.retention_bytes {
+            bytes if config.delete && bytes >= 0 => self.size().checked_sub(bytes as u64),
+            _ => None,
         };
+        let mut count = 0;
+        for (at, segment) in segments.iter().enumerate() {
+            let next = segments.get(at + 1).map(|next| next.base_offset());
+            let end = next.unwrap_or_else(|| self.log_end_offset());
+            if segment.size() == 0 || end > high_watermark {
+                break;
+            }
+            let excess = over_bytes.and_then(|over| over.checked_sub(segment.size()));
+            // The active segment goes by age alone.
+            let goes = next.is_some() && (excess.is_some() || end <= start);
+            let goes = goes || (config.delete && is_expired(segment, config.retention_ms, now)?);
+            if !goes {
+                break;
+            }
+            over_bytes = excess;
+            count += 1;
+        }
         if count == 0 {
             Ok(Dropped::default())
         } else {
@@ -85,7 +77,7 @@ impl Log {
     }
 
     fn drop_first(&self, count: usize, now: Timestamp) -> Result<Dropped, Error> {
-        let mut appender = self.lock_append()?;
+        let mut appender = self.lock_for_append()?;
         let mut segments = Vec::clone(&self.segments.load());
         if count >= segments.len() {
             self.roll_to(&mut appender, self.log_end_offset(), now)?
@@ -94,9 +86,8 @@ impl Log {
         }
         let kept = segments.split_off(count);
         let start = kept[0].base_offset();
-        self.start_offset
-            .fetch_max(start.0, std::sync::atomic::Ordering::AcqRel);
-        self.segments.store(std::sync::Arc::new(kept));
+        self.start_offset.fetch_max(start.0, Ordering::AcqRel);
+        self.segments.store(Arc::new(kept));
         lock(&self.epochs).truncate_from_start(&*self.home.fs, self.log_start_offset())?;
         let at = now.plus_ms(self.config().file_delete_delay_ms);
         let mut dropped = Dropped::default();
@@ -143,4 +134,16 @@ impl Log {
         }
         Ok(next)
     }
+}
+
+/// Whether the youngest record of a segment is older than `retention.ms`.
+fn is_expired(segment: &Arc<Segment>, retention_ms: i64, now: Timestamp) -> Result<bool, Error> {
+    if retention_ms < 0 {
+        return Ok(false);
+    }
+    let youngest = match segment.largest_timestamp()? {
+        Some(largest) => largest.timestamp,
+        None => segment.modified()?,
+    };
+    Ok(now.0.saturating_sub(youngest.0) > retention_ms)
 }

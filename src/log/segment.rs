@@ -1,25 +1,27 @@
 //! One segment of a log: a `.log` file of record batches with the offset, time and transaction index beside it.
-//! Files are opened on use and closed again by [`OpenSegments`]. What an append adds to the indexes stays in memory
+//! Files are opened on use and closed again by [`OpenSegments`](super::OpenSegments). What an append adds to the indexes stays in memory
 //! until a block of it is full, or the segment is flushed, rolled or closed.
 //!
 //! Only its log's append lock holder may call what writes; look-ups may come from any thread.
 //! (org.apache.kafka.storage.internals.log.LogSegment)
 
-use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::UNIX_EPOCH;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwapOption;
 use tracing::warn;
 
 use super::error::Error;
 use super::fs::{Fs, Mode};
-use super::index::{Entry, Index, OffsetEntry, TimeEntry};
+use super::index::{Entry, OffsetEntry, TimeEntry};
+use super::open_segments::Home;
 use super::scan::{Fault, Scan, UNVERIFIED};
-use super::transactions::{self, AbortedTransaction};
+use super::segment_indexes::{Aborted, Slot};
+use super::transactions;
 use crate::ids::{Offset, Timestamp};
 use crate::record::BatchHeader;
 
@@ -30,111 +32,22 @@ pub(crate) const DELETED: &str = "deleted";
 
 /// Bytes that one look-up reads at a time.
 const LOOKUP_BYTES: usize = 4096;
-/// Bytes that the walk over a whole segment reads at a time.
-const WALK_BYTES: usize = 64 * 1024;
-
-/// The segments with open files, at most so many. One that has not been used since its last turn is closed when
-/// another needs room.
-#[derive(Debug)]
-pub struct OpenSegments {
-    limit: usize,
-    queue: Mutex<VecDeque<Weak<Segment>>>,
-}
-
-impl OpenSegments {
-    pub fn new(limit: usize) -> OpenSegments {
-        OpenSegments {
-            limit: limit.max(1),
-            queue: Mutex::default(),
-        }
-    }
-
-    fn admit(&self, segment: &Arc<Segment>) {
-        // Closed without the queue's lock, and only what no other thread is using: nobody waits for two segments.
-        for unused in self.enqueue(segment) {
-            unused.close_files();
-        }
-    }
-
-    /// Takes a segment in; returns those that have to make room.
-    fn enqueue(&self, segment: &Arc<Segment>) -> Vec<Arc<Segment>> {
-        let mut queue = lock(&self.queue);
-        queue.push_back(Arc::downgrade(segment));
-        let mut unused = Vec::new();
-        let mut turns = 2 * queue.len();
-        while queue.len() > self.limit && turns > 0 {
-            turns -= 1;
-            let Some(oldest) = queue.pop_front() else {
-                break;
-            };
-            let Some(oldest) = oldest.upgrade() else {
-                continue;
-            };
-            if oldest.used.swap(false, Ordering::Relaxed) {
-                queue.push_back(Arc::downgrade(&oldest));
-            } else {
-                unused.push(oldest);
-            }
-        }
-        unused
-    }
-}
-
-/// What the segments of one log share: where they lie and how they are reached.
-#[derive(Debug)]
-pub(crate) struct Home {
-    /// Changes when the directory is renamed.
-    pub(crate) path: ArcSwap<PathBuf>,
-    pub(crate) fs: Arc<dyn Fs>,
-    pub(crate) open: Arc<OpenSegments>,
-}
-
-impl Home {
-    /// `<base offset>.<suffix>` in the log's directory.
-    pub(crate) fn file(&self, base: Offset, suffix: &str) -> PathBuf {
-        self.path.load().join(format!("{base:020}.{suffix}"))
-    }
-}
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Segment {
-    home: Arc<Home>,
-    base_offset: Offset,
-    size: AtomicU64,
-    log: ArcSwapOption<File>,
-    offsets: Mutex<Slot<OffsetEntry>>,
-    times: Mutex<Slot<TimeEntry>>,
-    aborted: Mutex<Aborted>,
+    pub(super) home: Arc<Home>,
+    pub(super) base_offset: Offset,
+    pub(super) size: AtomicU64,
+    pub(super) log: ArcSwapOption<File>,
+    pub(super) offsets: Mutex<Slot<OffsetEntry>>,
+    pub(super) times: Mutex<Slot<TimeEntry>>,
+    pub(super) aborted: Mutex<Aborted>,
     /// The largest timestamp with the last offset of its batch; `None` when it is not known yet.
-    largest: Mutex<Option<TimeEntry>>,
-    /// Used since [`OpenSegments`] last looked.
-    used: AtomicBool,
-    open: AtomicBool,
-}
-
-/// An index and its file, each there only when it was needed.
-#[derive(Debug)]
-struct Slot<E> {
-    index: Option<Index<E>>,
-    file: Option<File>,
-}
-
-impl<E> Default for Slot<E> {
-    fn default() -> Slot<E> {
-        Slot {
-            index: None,
-            file: None,
-        }
-    }
-}
-
-/// The transaction index; small, so that all of it is in memory once it was needed.
-#[derive(Debug, Default)]
-struct Aborted {
-    entries: Option<Vec<AbortedTransaction>>,
-    /// Entries that are in the file.
-    written: usize,
+    pub(super) largest: Mutex<Option<TimeEntry>>,
+    /// Used since [`OpenSegments`](super::OpenSegments) last looked.
+    pub(super) used: AtomicBool,
+    pub(super) open: AtomicBool,
 }
 
 /// Locks a mutex whose holders leave it sound even when they panic.
@@ -181,6 +94,13 @@ impl Segment {
         self.home.file(self.base_offset, LOG_SUFFIX)
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_open(&self) -> bool {
+        self.log.load().is_some()
+            || lock(&self.offsets).file.is_some()
+            || lock(&self.times).file.is_some()
+    }
+
     /// The open `.log` file.
     pub(crate) fn file(self: &Arc<Self>) -> Result<Arc<File>, Error> {
         self.used.store(true, Ordering::Relaxed);
@@ -199,7 +119,7 @@ impl Segment {
         Ok(file)
     }
 
-    fn admit(self: &Arc<Self>) {
+    pub(super) fn admit(self: &Arc<Self>) {
         if !self.open.swap(true, Ordering::AcqRel) {
             self.home.open.admit(self);
         }
@@ -277,7 +197,7 @@ impl Segment {
         self.note_time(largest)
     }
 
-    fn note_time(self: &Arc<Self>, largest: Option<TimeEntry>) -> Result<(), Error> {
+    pub(super) fn note_time(self: &Arc<Self>, largest: Option<TimeEntry>) -> Result<(), Error> {
         let Some(largest) = largest.filter(|largest| largest.timestamp.0 >= 0) else {
             return Ok(());
         };
@@ -315,6 +235,18 @@ impl Segment {
         Ok(last)
     }
 
+    /// When its file was last written, for batches without a timestamp.
+    pub(crate) fn modified(&self) -> Result<Timestamp, Error> {
+        let path = self.path();
+        let modified = std::fs::metadata(&path)
+            .and_then(|metadata| metadata.modified())
+            .map_err(Error::io(&path))?;
+        let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(Timestamp(
+            i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+        ))
+    }
+
     pub(crate) fn set_largest(&self, largest: Option<TimeEntry>) {
         *lock(&self.largest) = largest;
     }
@@ -322,6 +254,9 @@ impl Segment {
     /// The first batch that ends at or behind `offset`, among those that begin before the position `end`: its
     /// position, or `end`.
     pub(crate) fn position_of(self: &Arc<Self>, offset: Offset, end: u64) -> Result<u64, Error> {
+        if end == 0 {
+            return Ok(0);
+        }
         let file = self.file()?;
         for _ in 0..2 {
             let entry = self.with_index(&self.offsets, |index, file| {
@@ -430,189 +365,6 @@ impl Segment {
         Ok(entry.map_or(self.base_offset, |entry| entry.offset))
     }
 
-    /// The transactions whose ABORT marker lies in this segment.
-    pub(crate) fn aborted(self: &Arc<Self>) -> Result<Vec<AbortedTransaction>, Error> {
-        let mut aborted = lock(&self.aborted);
-        Ok(self.load_aborted(&mut aborted)?.clone())
-    }
-
-    pub(crate) fn add_aborted(&self, entry: AbortedTransaction) -> Result<(), Error> {
-        let mut aborted = lock(&self.aborted);
-        self.load_aborted(&mut aborted)?.push(entry);
-        Ok(())
-    }
-
-    fn load_aborted<'a>(
-        &self,
-        aborted: &'a mut Aborted,
-    ) -> Result<&'a mut Vec<AbortedTransaction>, Error> {
-        if aborted.entries.is_none() {
-            let path = self.home.file(self.base_offset, transactions::SUFFIX);
-            let entries = match std::fs::read(&path) {
-                Ok(bytes) => transactions::decode(&bytes).ok_or_else(|| Error::Malformed {
-                    path,
-                    reason: "not a list of aborted transactions".to_owned(),
-                })?,
-                Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-                Err(error) => return Err(Error::io(&path)(error)),
-            };
-            aborted.written = entries.len();
-            aborted.entries = Some(entries);
-        }
-        Ok(aborted.entries.as_mut().expect("it was just set"))
-    }
-
-    /// Brings both indexes in; empties them when one is missing or wrong, so that a walk from the start fills them.
-    pub(crate) fn load_indexes_or_empty(self: &Arc<Self>) -> Result<(), Error> {
-        let (mut offsets, mut times) = (lock(&self.offsets), lock(&self.times));
-        if offsets.index.is_none() {
-            self.open_index(&mut offsets)?;
-        }
-        if times.index.is_none() {
-            self.open_index(&mut times)?;
-        }
-        if offsets.index.is_none() || times.index.is_none() {
-            *offsets = Slot {
-                index: Some(Index::empty(self.base_offset)),
-                file: Some(self.create::<OffsetEntry>()?),
-            };
-            *times = Slot {
-                index: Some(Index::empty(self.base_offset)),
-                file: Some(self.create::<TimeEntry>()?),
-            };
-            self.admit();
-        }
-        Ok(())
-    }
-
-    /// Makes both indexes from the whole segment.
-    pub(crate) fn rebuild_indexes(self: &Arc<Self>) -> Result<(), Error> {
-        let file = self.file()?;
-        let (mut offsets_slot, mut times_slot) = (lock(&self.offsets), lock(&self.times));
-        let (mut offsets, mut times) = (
-            Index::empty(self.base_offset),
-            Index::empty(self.base_offset),
-        );
-        let mut largest: Option<TimeEntry> = None;
-        let mut buffer = vec![0; WALK_BYTES];
-        let mut scan = Scan::new(&file, 0, self.size(), &mut buffer);
-        let (offsets_file, times_file) =
-            (self.create::<OffsetEntry>()?, self.create::<TimeEntry>()?);
-        let fs = &*self.home.fs;
-        let io = |error| Error::io(&self.path())(error);
-        let mut indexed = 0;
-        while let Some((position, header)) =
-            scan.next(UNVERIFIED).map_err(|fault| self.error(fault))?
-        {
-            if largest.is_none_or(|largest| header.max_timestamp > largest.timestamp) {
-                largest = Some(TimeEntry {
-                    timestamp: header.max_timestamp,
-                    offset: header.last_offset(),
-                });
-            }
-            if position - indexed <= REBUILD_INTERVAL {
-                continue;
-            }
-            indexed = position;
-            if offsets.is_full() {
-                offsets.write_pending(fs, &offsets_file).map_err(io)?;
-            }
-            let position = u32::try_from(position).expect("a segment is smaller than 4 GB");
-            offsets.push(OffsetEntry {
-                offset: header.last_offset(),
-                position,
-            });
-            push_time(&mut times, largest, fs, &times_file).map_err(io)?;
-        }
-        push_time(&mut times, largest, fs, &times_file).map_err(io)?;
-        offsets.write_pending(fs, &offsets_file).map_err(io)?;
-        times.write_pending(fs, &times_file).map_err(io)?;
-        *offsets_slot = Slot {
-            index: Some(offsets),
-            file: Some(offsets_file),
-        };
-        *times_slot = Slot {
-            index: Some(times),
-            file: Some(times_file),
-        };
-        *lock(&self.largest) = largest;
-        self.admit();
-        Ok(())
-    }
-
-    fn create<E: Entry>(&self) -> Result<File, Error> {
-        let path = self.home.file(self.base_offset, E::SUFFIX);
-        self.home
-            .fs
-            .open(&path, Mode::Replace)
-            .map_err(Error::io(&path))
-    }
-
-    /// Writes what is in memory alone to the index files.
-    pub(crate) fn write_indexes(self: &Arc<Self>) -> Result<(), Error> {
-        self.write_pending(&self.offsets)?;
-        self.write_pending(&self.times)?;
-        let mut aborted = lock(&self.aborted);
-        let Some(entries) = &aborted.entries else {
-            return Ok(());
-        };
-        if entries.len() == aborted.written {
-            return Ok(());
-        }
-        let bytes: Vec<u8> = entries[aborted.written..]
-            .iter()
-            .flat_map(AbortedTransaction::encode)
-            .collect();
-        let path = self.home.file(self.base_offset, transactions::SUFFIX);
-        let file = self
-            .home
-            .fs
-            .open(&path, Mode::Create)
-            .map_err(Error::io(&path))?;
-        let position = (aborted.written * transactions::ENTRY_SIZE) as u64;
-        self.home
-            .fs
-            .write_at(&file, &[IoSlice::new(&bytes)], position)
-            .map_err(Error::io(&path))?;
-        aborted.written = entries.len();
-        Ok(())
-    }
-
-    fn write_full_blocks(self: &Arc<Self>) -> Result<(), Error> {
-        if self.with_index(&self.offsets, |index, _| Ok(index.is_full()))? {
-            self.write_pending(&self.offsets)?;
-        }
-        if self.with_index(&self.times, |index, _| Ok(index.is_full()))? {
-            self.write_pending(&self.times)?;
-        }
-        Ok(())
-    }
-
-    fn write_pending<E: Entry>(self: &Arc<Self>, slot: &Mutex<Slot<E>>) -> Result<(), Error> {
-        let mut slot = lock(slot);
-        let slot = &mut *slot;
-        let Some(index) = &mut slot.index else {
-            return Ok(());
-        };
-        if !index.is_pending() {
-            return Ok(());
-        }
-        let path = self.home.file(self.base_offset, E::SUFFIX);
-        if slot.file.is_none() {
-            slot.file = Some(
-                self.home
-                    .fs
-                    .open(&path, Mode::Create)
-                    .map_err(Error::io(&path))?,
-            );
-            self.admit();
-        }
-        let file = slot.file.as_ref().expect("it was just opened");
-        index
-            .write_pending(&*self.home.fs, file)
-            .map_err(Error::io(&path))
-    }
-
     /// No more batches come: the largest timestamp goes to the end of the time index, and all indexes to disk.
     pub(crate) fn seal(self: &Arc<Self>) -> Result<(), Error> {
         let largest = *lock(&self.largest);
@@ -649,59 +401,6 @@ impl Segment {
             .map_err(Error::io(&self.path()))?;
         self.size.store(size, Ordering::Release);
         self.truncate_indexes(size, offset)
-    }
-
-    /// Drops index entries for what is at or behind the position `size` and `offset`.
-    pub(crate) fn truncate_indexes(
-        self: &Arc<Self>,
-        size: u64,
-        offset: Offset,
-    ) -> Result<(), Error> {
-        let fs = &*self.home.fs;
-        self.with_index(&self.offsets, |index, file| {
-            index.truncate(fs, file, |entry| {
-                entry.offset < offset && u64::from(entry.position) < size
-            })
-        })?;
-        self.with_index(&self.times, |index, file| {
-            index.truncate(fs, file, |entry| entry.offset < offset)
-        })?;
-        *lock(&self.largest) = None;
-        let mut aborted = lock(&self.aborted);
-        let entries = self.load_aborted(&mut aborted)?;
-        entries.retain(|entry| entry.last_offset < offset);
-        let kept = entries.len();
-        if kept < aborted.written {
-            aborted.written = kept;
-            let path = self.home.file(self.base_offset, transactions::SUFFIX);
-            let file = fs.open(&path, Mode::Write).map_err(Error::io(&path))?;
-            fs.set_len(&file, (kept * transactions::ENTRY_SIZE) as u64)
-                .map_err(Error::io(&path))?;
-        }
-        Ok(())
-    }
-
-    /// The last offset entry: a batch that a walk can begin at.
-    pub(crate) fn last_entry(
-        self: &Arc<Self>,
-    ) -> Result<(Option<OffsetEntry>, Option<TimeEntry>), Error> {
-        let offset = self.with_index(&self.offsets, |index, _| Ok(index.last()))?;
-        Ok((
-            offset,
-            self.with_index(&self.times, |index, _| Ok(index.last()))?,
-        ))
-    }
-
-    /// Empties the indexes, in memory; for a segment that has no batches.
-    fn forget_indexes(&self) {
-        *lock(&self.offsets) = Slot {
-            index: Some(Index::empty(self.base_offset)),
-            file: None,
-        };
-        *lock(&self.times) = Slot {
-            index: Some(Index::empty(self.base_offset)),
-            file: None,
-        };
     }
 
     /// Renames its files, to be removed later; returns their new names.
@@ -755,88 +454,6 @@ impl Segment {
             Fault::Bad { position, reason } => Error::corrupt(&self.path(), position, reason),
         }
     }
-
-    /// Calls `f` with an index and its file, both brought in when they are not there.
-    fn with_index<E: Entry, T>(
-        self: &Arc<Self>,
-        slot: &Mutex<Slot<E>>,
-        f: impl FnOnce(&mut Index<E>, Option<&File>) -> io::Result<T>,
-    ) -> Result<T, Error> {
-        self.used.store(true, Ordering::Relaxed);
-        let mut guard = lock(slot);
-        if !guard.is_ready() {
-            self.open_index(&mut guard)?;
-            if guard.index.is_none() {
-                drop(guard);
-                warn!(segment = %self.path().display(), "its .{} is missing or wrong: made anew", E::SUFFIX);
-                self.rebuild_indexes()?;
-                guard = lock(slot);
-            }
-        }
-        let Slot { index, file } = &mut *guard;
-        let index = index
-            .as_mut()
-            .ok_or_else(|| Error::corrupt(&self.path(), 0, "closed while in use"))?;
-        f(index, file.as_ref()).map_err(Error::io(&self.home.file(self.base_offset, E::SUFFIX)))
-    }
-
-    /// Opens an index file and reads it if it is not in memory. Leaves no index when the file is missing or wrong.
-    fn open_index<E: Entry>(self: &Arc<Self>, slot: &mut Slot<E>) -> Result<(), Error> {
-        let path = self.home.file(self.base_offset, E::SUFFIX);
-        let file = match self.home.fs.open(&path, Mode::Write) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(Error::io(&path)(error)),
-        };
-        if slot.index.is_none() {
-            slot.index =
-                Index::load(&file, self.base_offset, self.size()).map_err(Error::io(&path))?;
-        }
-        slot.file = Some(file);
-        self.admit();
-        Ok(())
-    }
-}
-
-/// One index entry for so many bytes where an index is made anew (Kafka's default `index.interval.bytes`).
-const REBUILD_INTERVAL: u64 = 4096;
-
-impl<E: Entry> Slot<E> {
-    /// Whether the index is in memory, and its file open where it has one.
-    fn is_ready(&self) -> bool {
-        self.index
-            .as_ref()
-            .is_some_and(|index| self.file.is_some() || !index.has_file())
-    }
-
-    fn close(&mut self) {
-        self.file = None;
-        if self
-            .index
-            .as_ref()
-            .is_some_and(|index| index.has_file() && !index.is_pending())
-        {
-            self.index = None;
-        }
-    }
-}
-
-fn push_time(
-    times: &mut Index<TimeEntry>,
-    largest: Option<TimeEntry>,
-    fs: &dyn Fs,
-    file: &File,
-) -> io::Result<()> {
-    let Some(largest) = largest.filter(|largest| largest.timestamp.0 >= 0) else {
-        return Ok(());
-    };
-    if times.last().is_none_or(|last| largest.follows(&last)) {
-        if times.is_full() {
-            times.write_pending(fs, file)?;
-        }
-        times.push(largest);
-    }
-    Ok(())
 }
 
 /// Removes a file that may be missing.

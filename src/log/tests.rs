@@ -1,15 +1,20 @@
+//! Logs on good and bad days.
+
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+use super::fs::faulty::{Fault, Faulty};
 use super::*;
-use crate::ids::{ProducerEpoch, ProducerId};
-use crate::log::fs::faulty::{Fault, Faulty};
+use crate::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
+use crate::messages::Records;
 use crate::record::control::EndMarker;
-use crate::record::{BatchBuilder, Producer, batches};
+use crate::record::{BatchBuilder, Producer, ValidBatch, batches};
 
-const NOW: Timestamp = Timestamp(1_700_000_000_000);
+pub(super) const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
 /// Small segments and dense indexes.
-fn config() -> LogConfig {
+pub(super) fn config() -> LogConfig {
     LogConfig {
         segment_bytes: 4096,
         index_interval_bytes: 200,
@@ -17,11 +22,11 @@ fn config() -> LogConfig {
     }
 }
 
-fn open(dir: &tempfile::TempDir, options: LogOptions) -> Log {
+pub(super) fn open(dir: &tempfile::TempDir, options: LogOptions) -> Log {
     Log::open(dir.path().to_owned(), config(), options, Storage::default()).unwrap()
 }
 
-fn unclean(recovery_point: i64) -> LogOptions {
+pub(super) fn unclean(recovery_point: i64) -> LogOptions {
     LogOptions {
         clean: false,
         recovery_point: Offset(recovery_point),
@@ -30,7 +35,7 @@ fn unclean(recovery_point: i64) -> LogOptions {
     }
 }
 
-fn batch(records: usize, size: usize) -> ValidBatch {
+pub(super) fn batch(records: usize, size: usize) -> ValidBatch {
     let mut builder = BatchBuilder::new();
     for _ in 0..records {
         builder.append(NOW, None, Some(&vec![7; size]));
@@ -38,7 +43,13 @@ fn batch(records: usize, size: usize) -> ValidBatch {
     builder.build_valid()
 }
 
-fn produced(id: i64, epoch: i16, sequence: i32, records: usize, transactional: bool) -> ValidBatch {
+pub(super) fn produced(
+    id: i64,
+    epoch: i16,
+    sequence: i32,
+    records: usize,
+    transactional: bool,
+) -> ValidBatch {
     let producer = Producer {
         id: ProducerId(id),
         epoch: ProducerEpoch(epoch),
@@ -53,13 +64,13 @@ fn produced(id: i64, epoch: i16, sequence: i32, records: usize, transactional: b
     builder.build_valid()
 }
 
-fn append(log: &Log, batch: &ValidBatch) -> AppendInfo {
+pub(super) fn append(log: &Log, batch: &ValidBatch) -> AppendInfo {
     log.append_as_leader(batch, LeaderEpoch(0), Origin::Client, NOW)
         .unwrap()
 }
 
 /// All that a read returns.
-fn bytes(outcome: &ReadOutcome) -> Bytes {
+pub(super) fn bytes(outcome: &ReadOutcome) -> Bytes {
     use std::os::unix::fs::FileExt;
     match &outcome.records {
         Records::Bytes(bytes) => bytes.clone(),
@@ -75,11 +86,11 @@ fn bytes(outcome: &ReadOutcome) -> Bytes {
 }
 
 /// The base and last offsets of the batches that a read from `from` finds.
-fn read(log: &Log, from: i64, max_bytes: usize) -> Vec<(i64, i64)> {
+pub(super) fn read(log: &Log, from: i64, max_bytes: usize) -> Vec<(i64, i64)> {
     read_below(log, from, max_bytes, i64::MAX)
 }
 
-fn read_below(log: &Log, from: i64, max_bytes: usize, below: i64) -> Vec<(i64, i64)> {
+pub(super) fn read_below(log: &Log, from: i64, max_bytes: usize, below: i64) -> Vec<(i64, i64)> {
     let outcome = log
         .read(Offset(from), max_bytes, Offset(below), true)
         .unwrap();
@@ -92,7 +103,7 @@ fn read_below(log: &Log, from: i64, max_bytes: usize, below: i64) -> Vec<(i64, i
 }
 
 /// Reads the whole log.
-fn read_all(log: &Log) -> Vec<(i64, i64)> {
+pub(super) fn read_all(log: &Log) -> Vec<(i64, i64)> {
     let mut all = Vec::new();
     let mut from = log.log_start_offset().0;
     loop {
@@ -565,4 +576,294 @@ fn a_failed_fsync_takes_the_log_offline() {
         Err(AppendError::Storage(Error::Offline { .. }))
     ));
     assert_eq!(read(&log, 0, 100).len(), 1);
+}
+
+#[test]
+fn kafkas_log_is_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let recorded = concat!(env!("CARGO_MANIFEST_DIR"), "/src/log/testdata/fx-0");
+    for file in std::fs::read_dir(recorded).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), dir.path().join(file.file_name())).unwrap();
+    }
+    let names = |dir: &std::path::Path| {
+        let mut names: Vec<_> = std::fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        names
+    };
+    for options in [
+        LogOptions::default(),
+        unclean(29),
+        unclean(20),
+        unclean(15),
+        unclean(3),
+        unclean(0),
+    ] {
+        let kafkas = LogConfig {
+            index_interval_bytes: 1024,
+            ..LogConfig::default()
+        };
+        let log = Log::open(
+            dir.path().to_owned(),
+            kafkas,
+            options.clone(),
+            Storage::default(),
+        )
+        .unwrap();
+        assert_eq!(
+            (log.log_start_offset(), log.log_end_offset()),
+            (Offset(0), Offset(29)),
+            "{options:?}"
+        );
+        assert_eq!(read_all(&log).len(), 29);
+        assert_eq!(
+            log.latest_epoch(),
+            Some(EpochEntry {
+                epoch: LeaderEpoch(0),
+                start_offset: Offset(0)
+            })
+        );
+        let aborted = log.aborted_transactions(Offset(0), Offset(29)).unwrap();
+        let aborted: Vec<_> = aborted
+            .iter()
+            .map(|entry| (entry.first_offset.0, entry.last_offset.0))
+            .collect();
+        assert_eq!(aborted, [(16, 19), (24, 27)], "{options:?}");
+        assert_eq!(log.last_stable_offset(Offset(29)), Offset(28));
+        let found = log
+            .offset_for_timestamp(Timestamp(1_700_000_000_051))
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (found.offset, found.timestamp),
+            (Offset(6), Timestamp(1_700_000_000_060))
+        );
+        let mut producers = log.producers();
+        producers.sort_by_key(|state| state.producer_id);
+        assert_eq!(producers.len(), 2, "{options:?}");
+        assert_eq!(producers[0].last_sequence(), 11);
+        assert_eq!(producers[1].current_txn_first_offset, Some(Offset(28)));
+        log.close().unwrap();
+        assert_eq!(
+            names(dir.path()),
+            names(std::path::Path::new(recorded)),
+            "{options:?}"
+        );
+        for name in names(dir.path()) {
+            let same = std::fs::read(dir.path().join(&name)).unwrap()
+                == std::fs::read(std::path::Path::new(recorded).join(&name)).unwrap();
+            assert!(same, "{name:?} after {options:?}");
+        }
+    }
+}
+
+#[test]
+fn offsets_by_timestamp() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(&dir, LogOptions::default());
+    let mut expected = Vec::new();
+    for n in 0..200_i64 {
+        let mut builder = BatchBuilder::new();
+        for k in 0..3 {
+            let timestamp = NOW.plus_ms((n * 37) % 100 + n + k);
+            builder.append(timestamp, None, Some(&[0; 30]));
+            expected.push(timestamp);
+        }
+        append(&log, &builder.build_valid());
+    }
+    for reopen in [false, true] {
+        let log = if reopen {
+            log.close().unwrap();
+            open(&dir, LogOptions::default())
+        } else {
+            open(&dir, unclean(0))
+        };
+        for ms in -1..302 {
+            let first = expected
+                .iter()
+                .position(|timestamp| *timestamp >= NOW.plus_ms(ms));
+            let found = log.offset_for_timestamp(NOW.plus_ms(ms)).unwrap();
+            assert_eq!(
+                found.map(|found| found.offset.0),
+                first.map(|first| first as i64),
+                "{ms}"
+            );
+            if let Some(found) = found {
+                assert_eq!(found.timestamp, expected[first.unwrap()]);
+            }
+        }
+        let largest = *expected.iter().max().unwrap();
+        let found = log.max_timestamp().unwrap().unwrap();
+        let first = expected
+            .iter()
+            .position(|timestamp| *timestamp == largest)
+            .unwrap();
+        assert_eq!((found.timestamp, found.offset.0), (largest, first as i64));
+    }
+}
+
+#[test]
+fn retention_by_age_size_and_start_offset() {
+    let day = 24 * 60 * 60 * 1000;
+    let fill = |config: LogConfig| {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::open(
+            dir.path().to_owned(),
+            config,
+            LogOptions::default(),
+            Storage::default(),
+        )
+        .unwrap();
+        for _ in 0..100 {
+            append(&log, &batch(1, 100));
+        }
+        (dir, log)
+    };
+    let (dir, log) = fill(config());
+    let end = Offset(100);
+    assert_eq!(
+        log.delete_old_segments(end, NOW.plus_ms(7 * day)).unwrap(),
+        Dropped::default()
+    );
+    log.advance_log_start_offset(Offset(50)).unwrap();
+    assert!(matches!(
+        log.read(Offset(49), 1, end, true),
+        Err(ReadError::OutOfRange {
+            start: Offset(50),
+            ..
+        })
+    ));
+    assert_eq!(
+        log.delete_old_segments(Offset(30), NOW).unwrap().segments,
+        1,
+        "the high watermark is in the second"
+    );
+    assert_eq!(log.delete_old_segments(end, NOW).unwrap().segments, 1);
+    assert_eq!(read_all(&log)[0], (50, 50));
+    let deleted = || {
+        let names = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        names
+            .filter(|name| name.to_str().unwrap().ends_with(".deleted"))
+            .count()
+    };
+    assert!(deleted() >= 6);
+    assert_eq!(log.remove_deleted(NOW).unwrap(), Some(NOW.plus_ms(60_000)));
+    log.remove_deleted(NOW.plus_ms(60_000)).unwrap();
+    assert_eq!(deleted(), 0);
+    assert!(
+        log.delete_old_segments(end, NOW.plus_ms(7 * day + 1))
+            .unwrap()
+            .segments
+            > 1
+    );
+    assert_eq!(
+        (log.log_start_offset(), log.log_end_offset(), log.size()),
+        (end, end, 0)
+    );
+    drop(log);
+    assert_eq!(
+        open(&dir, unclean(0)).log_end_offset(),
+        end,
+        "an empty segment keeps the offset"
+    );
+
+    let (_dir, log) = fill(LogConfig {
+        retention_bytes: 9000,
+        retention_ms: -1,
+        ..config()
+    });
+    let before = log.size();
+    let dropped = log.delete_old_segments(end, NOW).unwrap();
+    assert!(dropped.segments > 0 && log.size() >= 9000 && log.size() < 9000 + 4096);
+    assert_eq!(before - dropped.bytes, log.size());
+}
+
+#[test]
+fn files_of_unused_segments_are_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Storage {
+        open: Arc::new(OpenSegments::new(3)),
+        ..Storage::default()
+    };
+    let log = Log::open(
+        dir.path().to_owned(),
+        config(),
+        LogOptions::default(),
+        storage,
+    )
+    .unwrap();
+    for _ in 0..300 {
+        append(&log, &batch(1, 100));
+    }
+    assert!(log.segments.load().len() > 10);
+    let expected: Vec<(i64, i64)> = (0..300).map(|offset| (offset, offset)).collect();
+    for _ in 0..3 {
+        assert_eq!(read_all(&log), expected);
+        let open = log
+            .segments
+            .load()
+            .iter()
+            .filter(|segment| segment.is_open())
+            .count();
+        assert!(open <= 4, "{open}");
+        append(&log, &batch(1, 1));
+        log.truncate_to(Offset(300)).unwrap();
+    }
+}
+
+#[test]
+fn readers_see_whole_batches_while_a_writer_rolls() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(&dir, LogOptions::default());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..500 {
+                append(&log, &batch(2, 100));
+            }
+        });
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut from = 0;
+                while from < 1000 {
+                    let found = read(&log, from, 700);
+                    if let Some((base, _)) = found.first() {
+                        assert_eq!(*base, from);
+                    }
+                    from = found.last().map_or(from, |(_, last)| last + 1);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn an_interrupted_compaction_is_completed_or_undone() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(&dir, LogOptions::default());
+    for _ in 0..100 {
+        append(&log, &batch(1, 100));
+    }
+    log.close().unwrap();
+    let expected = read_all(&log);
+    drop(log);
+    let at = |name: &str| dir.path().join(name);
+    let first = "00000000000000000000.log";
+    std::fs::write(at("00000000000000000000.log.cleaned"), "half").unwrap();
+    std::fs::write(at("00000000000000000000.index.cleaned"), "half").unwrap();
+    std::fs::write(at("00000000000000000000.timeindex.deleted"), "old").unwrap();
+    assert_eq!(read_all(&open(&dir, LogOptions::default())), expected);
+    assert!(!at("00000000000000000000.log.cleaned").exists());
+    assert!(!at("00000000000000000000.timeindex.deleted").exists());
+    // Both of the first two segments were compacted into one, which was not renamed yet.
+    let second = "00000000000000000024.log";
+    let mut both = std::fs::read(at(first)).unwrap();
+    both.extend(std::fs::read(at(second)).unwrap());
+    std::fs::write(at("00000000000000000000.log.swap"), both).unwrap();
+    assert_eq!(read_all(&open(&dir, LogOptions::default())), expected);
+    assert!(!at(second).exists() && !at("00000000000000000000.log.swap").exists());
 }
