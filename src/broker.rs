@@ -2,6 +2,9 @@
 //!
 //! `server` starts and stops it; nothing below `api` knows it.
 
+pub mod lifecycle;
+pub mod producer_ids;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
