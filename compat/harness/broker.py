@@ -57,6 +57,7 @@ class Broker:
     """What both have in common; a subclass gives the command and prepares the directory."""
 
     kind = ""
+    secured = False  # whether it runs with an authorizer, and SASL and TLS listeners
     start_limit = 60
 
     def __init__(self, folder, settings=()):
@@ -156,6 +157,7 @@ class Kafka(Broker):
     """Apache Kafka 4.3.0 with all that the clients' own suites ask for: SASL and TLS listeners and an authorizer."""
 
     kind = "kafka"
+    secured = True
     SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
     PLAIN = {"adminplain": "admin-secret", "testuser": "testpass", "alice": "alice-secret"}
     SCRAM_USERS = [("SCRAM-SHA-256", "adminscram256", "admin-secret-256"), ("SCRAM-SHA-256", "testuser", "testpass"),

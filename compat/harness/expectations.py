@@ -19,7 +19,7 @@ class Expectations:
     """The two lists of one suite, as they hold for one kind of broker and one choice of tests."""
 
     def __init__(self, folder, kind, only=""):
-        choice = re.compile(only)
+        choice = self.choice = re.compile(only)
         names = {name: tags for name, *tags in read(folder / "expected")}
         self.expected = {n for n, tags in names.items() if (not tags or kind in tags) and choice.search(n)}
         self.not_yet, self.long = {}, set()

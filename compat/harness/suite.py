@@ -15,7 +15,7 @@ class Suite:
     """The broker under test, the report, folders, limits.
 
     A suite is a folder with a `suite.py`, which has `run(suite)` and, where it differs from these:
-    SETTINGS  broker settings beyond the common ones
+    SETTINGS  broker settings beyond the common ones; SECURITY settings for the broker that has an authorizer
     LIMIT     seconds for the whole suite; what has not run by then has failed
     BROKER    False when the suite starts brokers by itself
     """
@@ -24,7 +24,8 @@ class Suite:
         self.name, self.folder, self.options, self.report, self.work = name, folder, options, report, work
         self.kind = options.broker
         self.full = options.full
-        self.settings = getattr(module, "SETTINGS", {})
+        self.settings = {**getattr(module, "SETTINGS", {}),
+                         **(getattr(module, "SECURITY", {}) if broker.KINDS[self.kind].secured else {})}
         self.deadline = time.monotonic() + getattr(module, "LIMIT", 900)
         self.only = re.compile(options.only)
         self.logs = work / "logs"
@@ -48,7 +49,8 @@ class Suite:
     def wanted(self, names):
         """Those of the tests that were asked for, without the long ones that cannot pass yet."""
         skip = self.report.expect.is_long if self.options.skip_long else lambda name: False
-        return [n for n in names if self.only.search(n) and not skip(n)]
+        parents = {n.split("/")[0] for n in self.report.expect.expected}  # of subtests that were asked for
+        return [n for n in names if (self.only.search(n) or n in parents) and not skip(n)]
 
     def limit(self, test, seconds):
         """Seconds that this test may take: less where it cannot pass yet, never past the suite's deadline."""

@@ -6,6 +6,7 @@ from harness.process import Child, must
 
 SETTINGS = {"delegation.token.secret.key": "for-tests", "log.cleaner.backoff.ms": "2000",
             "log.retention.check.interval.ms": "5000", "log.initial.task.delay.ms": "1000"}
+SECURITY = {"allow.everyone.if.no.acl.found": "false"}
 LIMIT = 2400
 JOBS = 4  # checks at once
 LINE = re.compile(r"(PASS|FAIL|SKIP) ([^ :]+)(?:: (.*))?$")
