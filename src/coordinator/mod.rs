@@ -14,6 +14,7 @@ use crate::messages::{DecodeError, EncodeError};
 
 pub mod deadlines;
 pub mod group;
+pub mod groups;
 pub mod runtime;
 
 /// Stands for one request that waits for its answer. The runtime gives them out, never twice.

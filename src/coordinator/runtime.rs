@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::{error, info};
@@ -78,6 +79,7 @@ pub struct Runtime<M: StateMachine, J> {
     clock: Clock,
     shards: RwLock<BTreeMap<PartitionIndex, Slot<M, J>>>,
     timer: Timer,
+    tasks: Handle,
 }
 
 /// A partition that this broker leads.
@@ -118,6 +120,9 @@ struct Said<R> {
 
 impl<M: StateMachine, J: Journal> Runtime<M, J> {
     /// A coordinator without partitions; its timer runs until it is dropped.
+    ///
+    /// # Panics
+    /// When called outside of a tokio runtime.
     pub fn start(machine: M, config: Config, clock: Clock) -> Arc<Runtime<M, J>> {
         let runtime = Arc::new(Runtime {
             machine,
@@ -125,6 +130,7 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
             clock,
             shards: RwLock::new(BTreeMap::new()),
             timer: Timer::default(),
+            tasks: Handle::current(),
         });
         timer::spawn(&runtime);
         runtime
@@ -346,9 +352,10 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
             return None;
         }
         let runtime = self.clone();
-        Some(tokio::task::spawn_blocking(move || {
-            runtime.load(index, epoch, journal)
-        }))
+        Some(
+            self.tasks
+                .spawn_blocking(move || runtime.load(index, epoch, journal)),
+        )
     }
 
     /// Another broker leads the partition, or it is gone. Who waits is told to look elsewhere.

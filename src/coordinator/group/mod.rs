@@ -37,6 +37,7 @@ use classic::join::{Join, join_error};
 use classic::leave::leave_unknown;
 use classic::sync::{heartbeat_response, sync_error};
 use classic::{ClassicGroup, Turn};
+pub use offsets::commit_error;
 use records::GroupKind;
 pub use records::Record;
 use state::OtherGroup;

@@ -465,10 +465,7 @@ pub(super) fn fetch_error(group_id: StrBytes, error: ErrorCode) -> OffsetFetchRe
 }
 
 /// The answer to a commit that failed as a whole.
-pub(super) fn commit_error(
-    request: &OffsetCommitRequest,
-    error: ErrorCode,
-) -> OffsetCommitResponse {
+pub fn commit_error(request: &OffsetCommitRequest, error: ErrorCode) -> OffsetCommitResponse {
     let topic = |topic: &OffsetCommitRequestTopic| {
         let failed =
             |partition: &OffsetCommitRequestPartition| committed(partition.partition_index, error);

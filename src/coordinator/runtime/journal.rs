@@ -1,12 +1,19 @@
 //! What the runtime needs of a partition that it leads.
 
 use std::future::Future;
+use std::os::unix::fs::FileExt as _;
 
 use bytes::Bytes;
 
 use crate::error_code::ErrorCode;
 use crate::ids::{LeaderEpoch, Offset, Timestamp};
+use crate::log::{AppendError, Origin};
+use crate::messages::Records;
 use crate::record::ValidBatch;
+use crate::replica::{self, ACKS_ALL, Isolation, Partition, Read};
+
+/// Bytes of a partition read at a time. (offsets.load.buffer.size)
+const LOAD_BYTES: usize = 5 * 1024 * 1024;
 
 /// A partition of an internal topic, as its leader sees it. Errors are what a producer would be answered.
 pub trait Journal: Send + Sync + 'static {
@@ -36,4 +43,91 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Whole batches from the one that holds `from` on, to the end of the log, at least one; may wait for the disk.
     fn read(&self, from: Offset) -> std::io::Result<Bytes>;
+}
+
+impl Journal for Partition {
+    fn log_start_offset(&self) -> Offset {
+        Partition::log_start_offset(self)
+    }
+
+    fn log_end_offset(&self) -> Offset {
+        Partition::log_end_offset(self)
+    }
+
+    fn high_watermark(&self) -> Offset {
+        Partition::high_watermark(self)
+    }
+
+    fn max_batch_bytes(&self) -> usize {
+        self.config().rules.max_message_bytes
+    }
+
+    fn append(
+        &self,
+        batch: &ValidBatch,
+        epoch: LeaderEpoch,
+        now: Timestamp,
+    ) -> Result<Offset, ErrorCode> {
+        self.append_as_leader(batch, Origin::Coordinator, ACKS_ALL, Some(epoch), now)
+            .map(|appended| appended.info.base_offset)
+            .map_err(|error| error_code(&error))
+    }
+
+    async fn wait_for_high_watermark(
+        &self,
+        offset: Offset,
+        epoch: LeaderEpoch,
+    ) -> Result<(), ErrorCode> {
+        Partition::wait_for_high_watermark(self, offset, epoch)
+            .await
+            .map_err(|error| error_code(&error))
+    }
+
+    fn read(&self, from: Offset) -> std::io::Result<Bytes> {
+        let read = Read {
+            from,
+            max_bytes: LOAD_BYTES,
+            min_one_batch: true,
+            isolation: Isolation::LogEnd,
+            current_leader_epoch: None,
+            last_fetched_epoch: None,
+        };
+        match Partition::read(self, &read)
+            .map_err(std::io::Error::other)?
+            .records
+        {
+            Records::Bytes(bytes) => Ok(bytes),
+            Records::File(range) => {
+                let mut bytes = vec![0; range.len];
+                range.file.read_exact_at(&mut bytes, range.position)?;
+                Ok(bytes.into())
+            }
+        }
+    }
+}
+
+/// What a producer would be answered.
+fn error_code(error: &replica::Error) -> ErrorCode {
+    use replica::Error;
+    match error {
+        Error::NotLeader | Error::Gone => ErrorCode::NotLeaderOrFollower,
+        Error::Offline | Error::Storage(_) => ErrorCode::KafkaStorageError,
+        Error::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,
+        Error::UnknownLeaderEpoch { .. } | Error::NoSuchEpoch(_) => ErrorCode::UnknownLeaderEpoch,
+        Error::NotEnoughReplicas { .. } => ErrorCode::NotEnoughReplicas,
+        Error::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        Error::Append(error) => match error {
+            AppendError::Storage(_) => ErrorCode::KafkaStorageError,
+            AppendError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
+            AppendError::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+            AppendError::InvalidTransactionState { .. } => ErrorCode::InvalidTxnState,
+            AppendError::TransactionCoordinatorFenced { .. } => {
+                ErrorCode::TransactionCoordinatorFenced
+            }
+            AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
+            AppendError::UnexpectedOffset { .. } | AppendError::Malformed => {
+                ErrorCode::UnknownServerError
+            }
+        },
+    }
 }

@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::parse;
@@ -25,10 +25,6 @@ pub fn describe(class: &'static str, version: i16, body: &[u8]) -> Result<Value,
         .value()
         .map_err(|fault| fault.of(class, version, describer.cursor.at))
 }
-
-/// Where Kafka declares a field: untagged fields by their number, tagged ones before the untagged one of that number,
-/// in the order of the layout.
-type Rank = (usize, usize);
 
 /// Reads layout and body side by side. The layout is well-formed: a test parses every line.
 struct Describer<'a> {
@@ -116,7 +112,7 @@ impl Describer<'_> {
     }
 
     fn fields(&mut self) -> Result<Value, Fault> {
-        let mut fields = Vec::new();
+        let mut fields = Map::new();
         while !self.accept("}") {
             if self.accept("T(") {
                 let tags = self.layout;
@@ -124,32 +120,25 @@ impl Describer<'_> {
                 self.layout = tags;
                 self.skip_tags();
             } else {
-                let rank = (fields.len(), usize::MAX);
                 let name = self.word();
                 self.accept(":");
                 let records = self.layout.starts_with("rec") || self.layout.starts_with("crec");
-                let value = self.value()?;
-                let name = match records && value.is_number() {
-                    true => format!("{}SizeInBytes", camel(name)),
-                    false => camel(name),
+                let name = if records {
+                    format!("{}SizeInBytes", camel(name))
+                } else {
+                    camel(name)
                 };
-                fields.push((rank, name, value));
+                fields.insert(name, self.value()?);
             }
             self.accept(",");
         }
-        fields.sort_by_key(|(rank, ..)| *rank);
-        Ok(Value::Object(
-            fields
-                .into_iter()
-                .map(|(_, name, value)| (name, value))
-                .collect(),
-        ))
+        Ok(Value::Object(fields))
     }
 
     fn tagged_fields(
         &mut self,
         tags: &'static str,
-        fields: &mut Vec<(Rank, String, Value)>,
+        fields: &mut Map<String, Value>,
     ) -> Result<(), Fault> {
         for _ in 0..self.cursor.uvarint()? {
             let wanted = self.cursor.uvarint()?;
@@ -160,19 +149,14 @@ impl Describer<'_> {
             };
             self.layout = tags;
             match self.find_tag(wanted) {
-                Some((rank, name)) => {
+                Some(name) => {
                     let outer = std::mem::replace(&mut self.cursor, content);
                     let value = self.tagged_value();
                     self.cursor = outer;
-                    fields.push((rank, camel(name), value?));
+                    fields.insert(camel(name), value?);
                 }
                 None => {
-                    let rank = (usize::MAX, fields.len());
-                    fields.push((
-                        rank,
-                        format!("tag{wanted}"),
-                        json!(STANDARD.encode(content.body)),
-                    ));
+                    fields.insert(format!("tag{wanted}"), json!(STANDARD.encode(content.body)));
                 }
             }
         }
@@ -189,20 +173,18 @@ impl Describer<'_> {
         }
     }
 
-    /// Moves the layout to the type of a tagged field and gives the field's rank and name.
-    fn find_tag(&mut self, wanted: u32) -> Option<(Rank, &'static str)> {
-        let mut order = 0;
+    /// Moves the layout to the type of a tagged field and gives the field's name.
+    fn find_tag(&mut self, wanted: u32) -> Option<&'static str> {
         while !self.accept(")") {
-            let (tag, before) = parse::tag(self.word());
+            let tag = self.word().parse() == Ok(wanted);
             self.accept("=");
             let name = self.word();
             self.accept(":");
-            if tag == wanted {
-                return Some(((before, order), name));
+            if tag {
+                return Some(name);
             }
             self.skip_type();
             self.accept(",");
-            order += 1;
         }
         None
     }

@@ -73,15 +73,6 @@ pub(super) fn program(class: &str, version: i16) -> Option<Program> {
     Some(program)
 }
 
-/// A tag, and the number of untagged fields that Kafka declares before its field.
-pub(super) fn tag(word: &str) -> (u32, usize) {
-    let (tag, rank) = word.split_once('@').unwrap_or((word, ""));
-    (
-        tag.parse().expect("a tag"),
-        rank.parse().unwrap_or(usize::MAX),
-    )
-}
-
 struct Parser {
     text: &'static str,
     program: Program,
@@ -211,7 +202,7 @@ impl Parser {
             if self.accept("T(") {
                 let at = self.open(Op::Tags { end: 0 });
                 while !self.accept(")") {
-                    let (tag, _) = tag(self.word());
+                    let tag = self.word().parse().expect("a tag");
                     self.expect("=");
                     self.word();
                     self.expect(":");
