@@ -18,7 +18,7 @@ mod writer;
 use std::fmt::Debug;
 use std::ops::RangeInclusive;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 pub use error::{DecodeError, EncodeError, Fault};
 pub use header::{
@@ -204,12 +204,49 @@ pub trait Message: Sized + Clone + Debug + PartialEq + Default + Send + 'static 
         }
     }
 
+    /// Decodes an int16 version and the body after it: the form of embedded data, such as a coordinator's values, the
+    /// consumer protocol and the principal in an Envelope. `ReadAsNewest` reads a version that is too new as the newest
+    /// known one, as Kafka does for the consumer protocol (ConsumerProtocol.checkSubscriptionVersion).
+    fn decode_versioned(mut bytes: Bytes, newer: Newer) -> Result<(Self, i16), DecodeError> {
+        let Some(version) = bytes
+            .first_chunk()
+            .map(|version| i16::from_be_bytes(*version))
+        else {
+            return Err(Fault::Truncated {
+                needs: 2,
+                left: bytes.len(),
+            }
+            .of(Self::NAME, -1, 0));
+        };
+        bytes.advance(2);
+        let readable = match newer {
+            Newer::Refuse => version,
+            Newer::ReadAsNewest => version.min(*Self::VERSIONS.end()),
+        };
+        Ok((Self::decode(bytes, readable)?, version))
+    }
+
+    /// The int16 version and the body.
+    fn to_versioned_bytes(&self, version: i16) -> Result<Bytes, EncodeError> {
+        let mut out = Writer::new();
+        out.put_i16(version);
+        self.encode(&mut out, version)?;
+        Ok(out.into_bytes())
+    }
+
     /// The body alone, as one run of bytes. For messages without file ranges.
     fn to_bytes(&self, version: i16) -> Result<Bytes, EncodeError> {
         let mut out = Writer::new();
         self.encode(&mut out, version)?;
         Ok(out.into_bytes())
     }
+}
+
+/// What `Message::decode_versioned` does with a version above the newest known one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Newer {
+    Refuse,
+    ReadAsNewest,
 }
 
 /// A request and the type of its answer, which has the same version.

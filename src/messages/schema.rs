@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::error::{DecodeError, Fault};
+use super::wire::TEXT_MAX;
 
 mod describe;
 mod parse;
@@ -25,7 +26,7 @@ pub struct Layouts {
 }
 
 /// No message has as many versions yet; a higher one is answered with "not supported".
-const VERSIONS_MAX: usize = 24;
+const VERSIONS_MAX: usize = 20;
 
 impl Layouts {
     pub const fn new(class: &'static str) -> Layouts {
@@ -94,9 +95,9 @@ enum Op {
     },
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Program {
-    ops: Vec<Op>,
+    ops: Box<[Op]>,
 }
 
 impl Program {
@@ -260,10 +261,13 @@ impl<'a> Cursor<'a> {
     }
 
     fn text_length(&mut self, compact: bool, nullable: bool) -> Result<Option<usize>, Fault> {
-        if compact {
-            return self.length(true, nullable);
+        if !compact {
+            return signed_length(i32::from(i16::from_be_bytes(self.array()?)), nullable);
         }
-        signed_length(i32::from(i16::from_be_bytes(self.array()?)), nullable)
+        match self.length(true, nullable)? {
+            Some(length) if length > TEXT_MAX => Err(Fault::BadLength(length as i64)),
+            length => Ok(length),
+        }
     }
 
     fn length(&mut self, compact: bool, nullable: bool) -> Result<Option<usize>, Fault> {

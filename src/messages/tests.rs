@@ -190,3 +190,38 @@ fn group_records_keep_what_they_do_not_know() {
     }
     assert!(GroupRecord::decode(Bytes::from_static(b"\0"), None).is_err());
 }
+
+#[test]
+fn a_newer_consumer_protocol_is_read_as_the_newest() {
+    let subscription = ConsumerProtocolSubscription::default().with_topics(vec![text("t")]);
+    let written = subscription.to_versioned_bytes(3).unwrap();
+    assert_eq!(written[..2], [0, 3]);
+    let newer = Bytes::from([b"\0\x09", &written[2..]].concat());
+    let read = ConsumerProtocolSubscription::decode_versioned(newer.clone(), Newer::ReadAsNewest);
+    assert_eq!(read, Ok((subscription, 9)));
+    assert!(ConsumerProtocolSubscription::decode_versioned(newer, Newer::Refuse).is_err());
+    assert!(
+        ConsumerProtocolSubscription::decode_versioned(Bytes::new(), Newer::ReadAsNewest).is_err()
+    );
+}
+
+#[test]
+fn a_text_is_no_longer_than_an_int16() {
+    let body = |length: u32| {
+        let mut out = Writer::new();
+        out.put_uvarint(length + 1);
+        out.put_slice(&vec![b'x'; length as usize]);
+        out.put_slice(&[0, 1, 0, 0, 0, 0, 1, 0]);
+        out.into_bytes()
+    };
+    // ProduceRequest is ours; the walk stands before EndTxnRequest.
+    assert!(ProduceRequest::decode(body(0x7fff), 9).is_ok());
+    assert_eq!(
+        ProduceRequest::decode(body(0x8000), 9).unwrap_err().fault,
+        Fault::BadLength(0x8000)
+    );
+    assert_eq!(
+        EndTxnRequest::decode(body(0x8000), 3).unwrap_err().fault,
+        Fault::BadLength(0x8000)
+    );
+}

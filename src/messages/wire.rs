@@ -9,6 +9,9 @@ use super::StrBytes;
 use super::error::{EncodeError, Fault};
 use super::writer::{Records, Writer};
 
+/// The longest text: what an int16 can say.
+pub(super) const TEXT_MAX: usize = i16::MAX as usize;
+
 /// The version of the message that is being read or written, and whether it is a flexible one (KIP-482).
 #[derive(Clone, Copy, Debug)]
 pub struct Version {
@@ -94,13 +97,16 @@ impl Reader {
         nullable_length(i64::from(i32::from_be_bytes(self.array()?)))
     }
 
-    /// The length of a text; `None` is null.
+    /// The length of a text; `None` is null. A compact one is not longer than another, as in Kafka.
     #[inline]
     fn text_length(&mut self, flexible: bool) -> Result<Option<usize>, Fault> {
-        if flexible {
-            return self.length(true);
+        if !flexible {
+            return nullable_length(i64::from(i16::from_be_bytes(self.array()?)));
         }
-        nullable_length(i64::from(i16::from_be_bytes(self.array()?)))
+        match self.length(true)? {
+            Some(length) if length > TEXT_MAX => Err(Fault::BadLength(length as i64)),
+            length => Ok(length),
+        }
     }
 
     fn count(&mut self, flexible: bool, element_min: usize) -> Result<Option<usize>, Fault> {
@@ -344,8 +350,8 @@ impl Wire for StrBytes {
     ) -> Result<(), EncodeError> {
         let length = value.map(|text| text.len());
         match (length, version.flexible) {
-            (Some(length @ ..=0x7fff), false) => out.put_i16(length as i16),
-            (Some(length @ ..=0x7fff), true) => out.put_uvarint(length as u32 + 1),
+            (Some(length @ ..=TEXT_MAX), false) => out.put_i16(length as i16),
+            (Some(length @ ..=TEXT_MAX), true) => out.put_uvarint(length as u32 + 1),
             (Some(length), _) => return Err(EncodeError::TooLong(length)),
             (None, false) => out.put_i16(-1),
             (None, true) => out.put_uvarint(0),

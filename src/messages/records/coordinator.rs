@@ -10,7 +10,7 @@
 use bytes::{Buf, Bytes};
 
 use crate::messages::error::{DecodeError, EncodeError, Fault};
-use crate::messages::{Message, Writer};
+use crate::messages::{Message, Newer, Writer};
 
 /// A record whose type, or whose value's version, this program does not know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,11 +51,12 @@ macro_rules! coordinator_records {
                 &self,
                 value_version: i16,
             ) -> Result<(bytes::Bytes, Option<bytes::Bytes>), $crate::messages::EncodeError> {
+                use $crate::messages::Message as _;
                 use $crate::messages::records::coordinator as frame;
                 match self {
                     $($name::$kind(key, value) => Ok((
-                        frame::encode_framed($id, key, 0)?,
-                        value.as_ref().map(|value| frame::encode_framed(value_version, value, value_version)).transpose()?,
+                        frame::encode_key($id, key)?,
+                        value.as_ref().map(|value| value.to_versioned_bytes(value_version)).transpose()?,
                     )),)*
                     $name::Unknown(unknown) => Ok((unknown.key.clone(), unknown.value.clone())),
                 }
@@ -113,22 +114,15 @@ pub(crate) fn decode_key<K: Message>(mut key: Bytes) -> Result<K, DecodeError> {
 
 /// The value behind its version.
 pub(crate) fn decode_value<V: Message>(value: Option<Bytes>) -> Result<Option<V>, DecodeError> {
-    let Some(mut value) = value else {
-        return Ok(None);
-    };
-    let version = number(&value, V::NAME)?;
-    value.advance(2);
-    V::decode(value, version).map(Some)
+    value
+        .map(|value| V::decode_versioned(value, Newer::Refuse).map(|(value, _)| value))
+        .transpose()
 }
 
-/// A number and the message after it.
-pub(crate) fn encode_framed<M: Message>(
-    number: i16,
-    message: &M,
-    version: i16,
-) -> Result<Bytes, EncodeError> {
+/// The record type and the key after it.
+pub(crate) fn encode_key<K: Message>(number: i16, key: &K) -> Result<Bytes, EncodeError> {
     let mut out = Writer::new();
     out.put_i16(number);
-    message.encode(&mut out, version)?;
+    key.encode(&mut out, 0)?;
     Ok(out.into_bytes())
 }

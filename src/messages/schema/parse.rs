@@ -64,18 +64,18 @@ fn first_line(class: &str) -> usize {
 pub(super) fn program(class: &str, version: i16) -> Option<Program> {
     let mut parser = Parser {
         text: layout(class, version)?,
-        program: Program::default(),
+        ops: Vec::new(),
         barrier: 0,
     };
     parser.type_();
-    let mut program = parser.program;
-    program.ops.shrink_to_fit();
-    Some(program)
+    Some(Program {
+        ops: parser.ops.into_boxed_slice(),
+    })
 }
 
 struct Parser {
     text: &'static str,
-    program: Program,
+    ops: Vec<Op>,
     /// Steps before this one belong to a closed compound step.
     barrier: usize,
 }
@@ -112,7 +112,7 @@ impl Parser {
     /// Parses a type and gives the fewest bytes that it takes.
     fn type_(&mut self) -> u32 {
         if self.accept("?{") {
-            let tagged = matches!(self.program.ops.last(), Some(Op::Tag { .. }));
+            let tagged = matches!(self.ops.last(), Some(Op::Tag { .. }));
             let present = i8::from(tagged);
             let at = self.open(Op::Optional { present, end: 0 });
             self.fields();
@@ -186,12 +186,12 @@ impl Parser {
             ),
             _ => panic!("schemas.tsv: unknown type {word}"),
         };
-        self.program.ops.push(op);
+        self.ops.push(op);
         min
     }
 
     fn fixed(&mut self, len: u32) -> u32 {
-        self.program.ops.push(Op::Fixed { len });
+        self.ops.push(Op::Fixed { len });
         len
     }
 
@@ -226,7 +226,7 @@ impl Parser {
 
     /// Joins the last two steps when both are fixed runs on the same level.
     fn merge(&mut self) {
-        let ops = &mut self.program.ops;
+        let ops = &mut self.ops;
         if let [.., Op::Fixed { len: first }, Op::Fixed { len: second }] = ops[self.barrier..] {
             ops.truncate(ops.len() - 2);
             ops.push(Op::Fixed {
@@ -236,12 +236,12 @@ impl Parser {
     }
 
     fn open(&mut self, op: Op) -> usize {
-        self.program.ops.push(op);
-        self.program.ops.len() - 1
+        self.ops.push(op);
+        self.ops.len() - 1
     }
 
     fn close(&mut self, at: usize, op: impl FnOnce(u16) -> Op) {
-        self.barrier = self.program.ops.len();
-        self.program.ops[at] = op(u16::try_from(self.barrier).expect("programs are short"));
+        self.barrier = self.ops.len();
+        self.ops[at] = op(u16::try_from(self.barrier).expect("programs are short"));
     }
 }
