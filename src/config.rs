@@ -4,12 +4,14 @@
 //! The tables are in `broker_keys` and `topic_keys`. [`Settings`] is built once at the start, from a file or from the
 //! embedded defaults, and is not changed afterwards.
 //!
-//! To read one more setting, add a line to the getters in `settings` (the compiler checks name and type), or ask by
+//! To read one more setting, add a line in `getters` (the compiler checks name and type), or ask by
 //! name ([`Settings::int`] and its like); and mark it `.acts()` in the table.
 
 mod broker_keys;
 mod describe;
+mod explain;
 pub mod features;
+mod getters;
 mod key;
 mod listeners;
 mod properties;

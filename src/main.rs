@@ -11,7 +11,9 @@ use clap::{Parser, Subcommand};
 use dohle::config::Settings;
 use dohle::server::Server;
 use dohle::tool::Failure;
+use dohle::tool::console_consumer::ConsoleConsumer;
 use dohle::tool::console_producer::ConsoleProducer;
+use dohle::tool::consumer_groups::ConsumerGroups;
 use dohle::tool::get_offsets::GetOffsets;
 use dohle::tool::logging;
 use dohle::tool::storage::Storage;
@@ -44,6 +46,10 @@ enum Command {
     Topics(Topics),
     /// Send lines from standard input as records
     ConsoleProducer(ConsoleProducer),
+    /// Print records of topics
+    ConsoleConsumer(ConsoleConsumer),
+    /// List, describe and delete consumer groups
+    ConsumerGroups(ConsumerGroups),
     /// Print the offsets of partitions
     GetOffsets(GetOffsets),
 }
@@ -86,6 +92,8 @@ impl Command {
             Command::Storage(tool) => Ok(tool.run()?),
             Command::Topics(tool) => client(tool.run()),
             Command::ConsoleProducer(tool) => client(tool.run()),
+            Command::ConsoleConsumer(tool) => client(tool.run()),
+            Command::ConsumerGroups(tool) => client(tool.run()),
             Command::GetOffsets(tool) => client(tool.run()),
         }
     }

@@ -31,12 +31,12 @@ import org.apache.kafka.common.record.internal.BaseRecords;
 import org.apache.kafka.common.record.internal.MemoryRecords;
 
 /**
- * Writes the bytes of every generated message of Apache Kafka, in every version, to standard output, a line each:
- * class, versions with the same bytes, variant, hex. Variants: "filled" sets each field that the version has to a
+ * Writes every generated message of Apache Kafka in every version to standard output, a line each: class, versions
+ * with the same bytes, variant, hex, and the JSON of Kafka's converter. Variants: "filled" sets each field that the version has to a
  * value other than its default, with an unknown tagged field in each flexible struct; "nulls" is the same with null
  * wherever it is allowed and one-element arrays; "default" is a new object.
  *
- * Run: java -cp 'LIBS/*' MessageFixtures.java LIBS/kafka-*.jar > messages.tsv
+ * Run with Kafka's jars in LIBS: java -cp 'LIBS/*' MessageFixtures.java LIBS/kafka-*.jar > messages.tsv
  */
 public class MessageFixtures {
     static int counter;
@@ -55,7 +55,7 @@ public class MessageFixtures {
             }
         }
         PrintStream out = System.out;
-        out.println("# Written by Apache Kafka 4.3.0 through protocol-tests/record/MessageFixtures.java: class, versions, variant, bytes.");
+        out.println("# Written by Apache Kafka 4.3.0 through protocol-tests/record/MessageFixtures.java: class, versions, variant, bytes, JsonConverter's text.");
         for (Map.Entry<String, Class<?>> entry : classes.entrySet()) {
             String name = entry.getKey().replaceFirst("Data$", "");
             for (String variant : List.of("filled", "nulls", "default")) {
@@ -65,22 +65,22 @@ public class MessageFixtures {
                 Schema[] schemas = (Schema[]) entry.getValue().getField("SCHEMAS").get(null);
                 for (short version = 0; version < schemas.length; version++) {
                     if (schemas[version] == null) continue;
-                    String hex = hex(entry.getValue(), schemas[version], version, variant);
-                    if (hex == null) continue;
-                    if (hex.equals(pending)) {
+                    String line = line(entry.getValue(), schemas[version], version, variant);
+                    if (line == null) continue;
+                    if (line.equals(pending)) {
                         last = version;
                         continue;
                     }
                     if (pending != null) out.println(name + "\t" + from + "-" + last + "\t" + variant + "\t" + pending);
                     from = last = version;
-                    pending = hex;
+                    pending = line;
                 }
                 if (pending != null) out.println(name + "\t" + from + "-" + last + "\t" + variant + "\t" + pending);
             }
         }
     }
 
-    static String hex(Class<?> type, Schema schema, short version, String variant) throws Exception {
+    static String line(Class<?> type, Schema schema, short version, String variant) throws Exception {
         counter = 0;
         ApiMessage message = (ApiMessage) type.getConstructor().newInstance();
         if (!variant.equals("default")) fill(message, schema, variant.equals("nulls"));
@@ -89,11 +89,21 @@ public class MessageFixtures {
             int size = message.size(cache, version);
             ByteBuffer buffer = ByteBuffer.allocate(size);
             message.write(new ByteBufferAccessor(buffer), cache, version);
-            return HexFormat.of().formatHex(buffer.array());
+            return HexFormat.of().formatHex(buffer.array()) + "\t" + json(type, message, version);
         } catch (Exception e) {
             System.err.println(type.getSimpleName() + " " + version + " " + variant + ": " + e);
             return null;
         }
+    }
+
+    static String json(Class<?> type, ApiMessage message, short version) throws Exception {
+        Class<?> converter = Class.forName(type.getName() + "JsonConverter");
+        for (Method method : converter.getMethods()) {
+            if (method.getName().equals("write") && method.getParameterCount() == 3) {
+                return method.invoke(null, message, version, false).toString();
+            }
+        }
+        throw new IllegalStateException(converter + " has no write");
     }
 
     static String camel(String snake) {

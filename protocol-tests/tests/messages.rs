@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use bytes::Bytes;
 use dohle::messages::schema::{self, Layouts};
 use dohle::messages::{self, EncodeError, Message, records};
+use serde_json::Value;
 
 /// What Kafka has and we do not: InitProducerId 6 is unstable and not advertised; headers are read by functions of
 /// their own, which `messages::header` tests.
@@ -346,6 +347,8 @@ struct Golden {
     version: i16,
     variant: &'static str,
     bytes: Bytes,
+    /// What Kafka's JsonConverter makes of it; without unknown tagged fields.
+    json: &'static str,
 }
 
 fn golden() -> Vec<Golden> {
@@ -355,8 +358,8 @@ fn golden() -> Vec<Golden> {
         .filter(|line| !line.starts_with('#'))
     {
         let columns: Vec<_> = line.split('\t').collect();
-        let [class, versions, variant, hex] = columns[..] else {
-            panic!("four columns: {line}")
+        let [class, versions, variant, hex, json] = columns[..] else {
+            panic!("five columns: {line}")
         };
         let (first, last) = versions.split_once('-').expect("a range");
         let bytes: Vec<u8> = (0..hex.len())
@@ -369,6 +372,7 @@ fn golden() -> Vec<Golden> {
                 version,
                 variant,
                 bytes: Bytes::from(bytes.clone()),
+                json,
             });
         }
     }
@@ -401,6 +405,7 @@ fn kafkas_bytes_survive_decoding_and_encoding() {
         version,
         variant,
         bytes,
+        ..
     } in golden()
     {
         if LEFT_OUT.contains(&(class, version)) {
@@ -429,6 +434,7 @@ fn the_walk_accepts_kafkas_bytes_exactly() {
         version,
         variant,
         bytes,
+        ..
     } in golden()
     {
         let layouts = Layouts::new(class);
@@ -455,6 +461,7 @@ fn defaults_are_kafkas() {
         version,
         variant,
         bytes,
+        ..
     } in golden()
     {
         if variant != "default"
@@ -477,4 +484,35 @@ fn defaults_are_kafkas() {
         wrong.len(),
         wrong.join("\n")
     );
+}
+
+/// `tag200` and the like: unknown tagged fields, which Kafka's converter leaves out.
+fn drop_unknown(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, _| {
+                name.strip_prefix("tag")
+                    .is_none_or(|tag| tag.parse::<u32>().is_err())
+            });
+            fields.values_mut().for_each(drop_unknown);
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(drop_unknown),
+        _ => {}
+    }
+}
+
+#[test]
+fn bodies_are_described_as_kafka_describes_them() {
+    for Golden {
+        class,
+        version,
+        variant,
+        bytes,
+        json,
+    } in golden()
+    {
+        let mut described = schema::describe(class, version, &bytes).expect("a whole body");
+        drop_unknown(&mut described);
+        assert_eq!(described.to_string(), json, "{class} {version} {variant}");
+    }
 }

@@ -131,8 +131,8 @@ fn mutated_messages_neither_panic_nor_take_memory() {
         .filter(|line| !line.starts_with('#'))
     {
         let columns: Vec<_> = line.split('\t').collect();
-        let [class, versions, _, hex] = columns[..] else {
-            panic!("four columns: {line}")
+        let [class, versions, _, hex, _] = columns[..] else {
+            panic!("five columns: {line}")
         };
         let version: i16 = versions
             .split('-')

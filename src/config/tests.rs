@@ -388,7 +388,7 @@ fn what_protects_and_is_not_acted_on_refuses_the_start() {
 fn unknown_names_warn_and_are_explained() {
     let changes = [
         ("num.partition", "2"),
-        ("ssl.key.password", "secret"),
+        ("ssl.key.password", "hunter2"),
         ("listener.name.plaintext.max.connections", "5"),
         ("rsm.config.bucket", "b"),
     ];
@@ -399,8 +399,22 @@ fn unknown_names_warn_and_are_explained() {
     );
     let text = node.explain();
     assert!(
-        text.contains("ssl.key.password=[hidden]\n    known, not acted on yet (--override)\n"),
+        text.contains("  ssl.key.password=[hidden] (--override)\n"),
         "{text}"
     );
-    assert!(!text.contains("secret"));
+    assert!(
+        text.contains("Unknown:\n  num.partition=[hidden] (--override)\n"),
+        "{text}"
+    );
+    assert!(!text.contains("hunter2"));
+}
+
+#[test]
+fn the_sample_files_are_valid() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    for name in ["server", "kraft/server", "kraft/broker", "kraft/controller"] {
+        let settings = Settings::from_file(&root.join(format!("{name}.properties")), &[]).unwrap();
+        assert_eq!(settings.warnings(), [""; 0]);
+        assert!(settings.check_protection().is_ok());
+    }
 }

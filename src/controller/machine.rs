@@ -131,7 +131,8 @@ pub trait Random {
     }
 }
 
-/// Numbers that follow from a seed: xorshift128+. A seed of 128 random bits makes them good enough for topic ids.
+/// Numbers that follow from a seed: two SplitMix64 sequences with different steps, mixed. A seed of 128 random bits
+/// makes them good enough for topic ids.
 #[derive(Clone, Debug)]
 pub struct Seeded(u64, u64);
 
@@ -139,19 +140,22 @@ impl Seeded {
     pub fn new(seed: u128) -> Seeded {
         let bytes = seed.to_be_bytes();
         let half = |half: &[u8]| u64::from_be_bytes(half.try_into().expect("eight bytes"));
-        // All zero is the one state that leads nowhere.
-        Seeded(half(&bytes[..8]) | 1, half(&bytes[8..]))
+        Seeded(half(&bytes[..8]), half(&bytes[8..]))
     }
 }
 
 impl Random for Seeded {
     fn next_u64(&mut self) -> u64 {
-        let (mut x, y) = (self.0, self.1);
-        x ^= x << 23;
-        self.0 = y;
-        self.1 = x ^ y ^ (x >> 17) ^ (y >> 26);
-        self.1.wrapping_add(y)
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.1 = self.1.wrapping_add(0xd1b5_4a32_d192_ed03);
+        mixed(self.0) ^ mixed(self.1).rotate_left(32)
     }
+}
+
+fn mixed(mut bits: u64) -> u64 {
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
 }
 
 /// What a controller goes by, and its soft state: when it last heard of each broker.
@@ -228,3 +232,6 @@ pub(super) fn producer_ids_record(
     };
     record.into()
 }
+
+#[cfg(test)]
+mod tests;

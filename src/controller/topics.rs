@@ -189,9 +189,11 @@ impl Machine {
         let brokers = BrokerValues::new(image.configs(), &self.settings, self.settings.node_id());
         let configs = TOPIC_KEYS.iter().filter(|key| !key.internal).map(|key| {
             let effective = effective_topic_value(brokers, Some(&new.values), key);
+            // As it was written in the request.
+            let given = new.values.get(key.name).map(|value| &**value);
             CreatableTopicConfigs::default()
                 .with_name(StrBytes::from_static_str(key.name))
-                .with_value(effective.value.as_deref().map(text))
+                .with_value(given.or(effective.value.as_deref()).map(text))
                 .with_config_source(effective.source.code())
                 .with_is_sensitive(key.is_sensitive())
         });
@@ -202,6 +204,7 @@ impl Machine {
         CreatableTopicResult::default()
             .with_name(topic.name.clone())
             .with_topic_id(new.id.0)
+            .with_error_message(None)
             .with_num_partitions(i32::try_from(new.partitions.len()).unwrap_or(i32::MAX))
             .with_replication_factor(i16::try_from(replicas).unwrap_or(i16::MAX))
             .with_configs(Some(configs.collect()))

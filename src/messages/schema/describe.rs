@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::parse;
@@ -25,6 +25,10 @@ pub fn describe(class: &'static str, version: i16, body: &[u8]) -> Result<Value,
         .value()
         .map_err(|fault| fault.of(class, version, describer.cursor.at))
 }
+
+/// Where Kafka declares a field: untagged fields by their number, tagged ones before the untagged one of that number,
+/// in the order of the layout.
+type Rank = (usize, usize);
 
 /// Reads layout and body side by side. The layout is well-formed: a test parses every line.
 struct Describer<'a> {
@@ -112,7 +116,7 @@ impl Describer<'_> {
     }
 
     fn fields(&mut self) -> Result<Value, Fault> {
-        let mut fields = Map::new();
+        let mut fields = Vec::new();
         while !self.accept("}") {
             if self.accept("T(") {
                 let tags = self.layout;
@@ -120,25 +124,32 @@ impl Describer<'_> {
                 self.layout = tags;
                 self.skip_tags();
             } else {
+                let rank = (fields.len(), usize::MAX);
                 let name = self.word();
                 self.accept(":");
                 let records = self.layout.starts_with("rec") || self.layout.starts_with("crec");
-                let name = if records {
-                    format!("{}SizeInBytes", camel(name))
-                } else {
-                    camel(name)
+                let value = self.value()?;
+                let name = match records && value.is_number() {
+                    true => format!("{}SizeInBytes", camel(name)),
+                    false => camel(name),
                 };
-                fields.insert(name, self.value()?);
+                fields.push((rank, name, value));
             }
             self.accept(",");
         }
-        Ok(Value::Object(fields))
+        fields.sort_by_key(|(rank, ..)| *rank);
+        Ok(Value::Object(
+            fields
+                .into_iter()
+                .map(|(_, name, value)| (name, value))
+                .collect(),
+        ))
     }
 
     fn tagged_fields(
         &mut self,
         tags: &'static str,
-        fields: &mut Map<String, Value>,
+        fields: &mut Vec<(Rank, String, Value)>,
     ) -> Result<(), Fault> {
         for _ in 0..self.cursor.uvarint()? {
             let wanted = self.cursor.uvarint()?;
@@ -149,14 +160,19 @@ impl Describer<'_> {
             };
             self.layout = tags;
             match self.find_tag(wanted) {
-                Some(name) => {
+                Some((rank, name)) => {
                     let outer = std::mem::replace(&mut self.cursor, content);
                     let value = self.tagged_value();
                     self.cursor = outer;
-                    fields.insert(camel(name), value?);
+                    fields.push((rank, camel(name), value?));
                 }
                 None => {
-                    fields.insert(format!("tag{wanted}"), json!(STANDARD.encode(content.body)));
+                    let rank = (usize::MAX, fields.len());
+                    fields.push((
+                        rank,
+                        format!("tag{wanted}"),
+                        json!(STANDARD.encode(content.body)),
+                    ));
                 }
             }
         }
@@ -173,18 +189,20 @@ impl Describer<'_> {
         }
     }
 
-    /// Moves the layout to the type of a tagged field and gives the field's name.
-    fn find_tag(&mut self, wanted: u32) -> Option<&'static str> {
+    /// Moves the layout to the type of a tagged field and gives the field's rank and name.
+    fn find_tag(&mut self, wanted: u32) -> Option<(Rank, &'static str)> {
+        let mut order = 0;
         while !self.accept(")") {
-            let tag = self.word().parse() == Ok(wanted);
+            let (tag, before) = parse::tag(self.word());
             self.accept("=");
             let name = self.word();
             self.accept(":");
-            if tag {
-                return Some(name);
+            if tag == wanted {
+                return Some(((before, order), name));
             }
             self.skip_type();
             self.accept(",");
+            order += 1;
         }
         None
     }

@@ -73,6 +73,15 @@ pub(super) fn program(class: &str, version: i16) -> Option<Program> {
     })
 }
 
+/// A tag, and the number of untagged fields that Kafka declares before its field.
+pub(super) fn tag(word: &str) -> (u32, usize) {
+    let (tag, rank) = word.split_once('@').unwrap_or((word, ""));
+    (
+        tag.parse().expect("a tag"),
+        rank.parse().unwrap_or(usize::MAX),
+    )
+}
+
 struct Parser {
     text: &'static str,
     ops: Vec<Op>,
@@ -202,7 +211,7 @@ impl Parser {
             if self.accept("T(") {
                 let at = self.open(Op::Tags { end: 0 });
                 while !self.accept(")") {
-                    let tag = self.word().parse().expect("a tag");
+                    let (tag, _) = tag(self.word());
                     self.expect("=");
                     self.word();
                     self.expect(":");
