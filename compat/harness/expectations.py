@@ -11,7 +11,7 @@ def read(path):
     """The lines of a list as tuples of fields; none when there is no such file."""
     if not path.exists():
         return []
-    lines = (line.rstrip("\n") for line in path.open())
+    lines = path.read_text().splitlines()
     return [tuple(f.strip() for f in line.split("\t")) for line in lines if line.strip() and not line.startswith("#")]
 
 
