@@ -1,1 +1,134 @@
-//! What the protocol tests share.
+//! What the tests through a socket share: a node in this process, and a connection that sends raw frames.
+
+use std::io;
+use std::net::SocketAddr;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use dohle::config::Settings;
+use dohle::messages::{Message, Request, RequestHeader, ResponseHeader, Writer, text};
+use dohle::server::Server;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// A node on a free port, with its data in a folder of its own.
+pub struct Node {
+    data: tempfile::TempDir,
+    overrides: Vec<(String, String)>,
+    server: Server,
+}
+
+impl Node {
+    pub async fn start() -> Node {
+        Node::start_with(&[]).await
+    }
+
+    /// Starts with some settings changed.
+    pub async fn start_with(overrides: &[(&str, &str)]) -> Node {
+        let data = tempfile::tempdir().expect("a folder for the data");
+        let overrides = overrides.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let server = serve(&data, &overrides).await;
+        Node { data, overrides, server }
+    }
+
+    /// Stops cleanly and starts again on the same data, on other ports.
+    pub async fn restart(self) -> Node {
+        let Node { data, overrides, server } = self;
+        server.stop().await.expect("a clean stop");
+        let server = serve(&data, &overrides).await;
+        Node { data, overrides, server }
+    }
+
+    pub async fn stop(self) {
+        self.server.stop().await.expect("a clean stop");
+    }
+
+    /// The address of the broker's listener.
+    pub fn address(&self) -> SocketAddr {
+        self.server.addresses().first().expect("a listener").1
+    }
+
+    pub async fn connect(&self) -> Connection {
+        Connection { stream: TcpStream::connect(self.address()).await.expect("the node listens"), correlation_id: 0 }
+    }
+
+    pub fn data(&self) -> &std::path::Path {
+        self.data.path()
+    }
+}
+
+async fn serve(data: &tempfile::TempDir, overrides: &Vec<(String, String)>) -> Server {
+    let settings = Settings::on_free_ports(data.path()).with(overrides).expect("valid settings");
+    Server::start(settings).await.expect("the node starts")
+}
+
+/// A connection that sends what it is told, right or wrong.
+pub struct Connection {
+    stream: TcpStream,
+    correlation_id: i32,
+}
+
+impl Connection {
+    /// Sends a request and reads its answer.
+    pub async fn call<R: Request>(&mut self, request: &R, version: i16) -> R::Response {
+        self.send(request, version).await;
+        self.receive::<R>(version).await
+    }
+
+    /// Sends a request without reading; returns its correlation id.
+    pub async fn send<R: Request>(&mut self, request: &R, version: i16) -> i32 {
+        let body = request.to_bytes(version).expect("what the version can say");
+        self.send_body(R::KEY, version, &body).await
+    }
+
+    /// Sends any bytes as the body of a request.
+    pub async fn send_body(&mut self, key: i16, version: i16, body: &[u8]) -> i32 {
+        self.correlation_id += 1;
+        let header = RequestHeader {
+            request_api_key: key,
+            request_api_version: version,
+            correlation_id: self.correlation_id,
+            client_id: Some(text("test")),
+            ..RequestHeader::default()
+        };
+        let mut frame = Writer::new();
+        header.write(&mut frame).expect("a header");
+        frame.put_slice(body);
+        self.send_frame(&frame.into_bytes()).await;
+        self.correlation_id
+    }
+
+    /// Sends a frame: its length, then these bytes.
+    pub async fn send_frame(&mut self, frame: &[u8]) {
+        let mut bytes = BytesMut::new();
+        bytes.put_i32(i32::try_from(frame.len()).expect("a small frame"));
+        bytes.put_slice(frame);
+        self.send_raw(&bytes).await;
+    }
+
+    pub async fn send_raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.expect("the node reads");
+    }
+
+    /// Reads the answer to the oldest request that has none yet, which is an `R` of that version.
+    pub async fn receive<R: Request>(&mut self, version: i16) -> R::Response {
+        let mut frame = self.receive_frame().await.expect("an answer");
+        ResponseHeader::read(&mut frame, R::KEY, version).expect("a response header");
+        R::Response::decode_exact(frame, version).expect("a response")
+    }
+
+    /// Reads one frame without its length; an error when the node closes the connection.
+    pub async fn receive_frame(&mut self) -> io::Result<Bytes> {
+        let length = self.stream.read_i32().await?;
+        let mut frame = vec![0; usize::try_from(length).expect("a length")];
+        self.stream.read_exact(&mut frame).await?;
+        Ok(frame.into())
+    }
+
+    /// Whether the node closes the connection without another answer.
+    pub async fn is_closed(&mut self) -> bool {
+        match self.stream.read_u8().await {
+            Ok(_) => false,
+            Err(error) => matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset),
+        }
+    }
+}

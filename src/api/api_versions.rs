@@ -14,8 +14,9 @@ use std::ops::RangeInclusive;
 use super::{Api, ClientSoftware, Context, Entry, Reply, TABLE};
 use crate::config::features::FEATURES;
 use crate::error_code::ErrorCode;
-use crate::messages::api_versions_response::{ApiVersion, SupportedFeatureKey};
+use crate::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
 use crate::messages::{ApiVersionsRequest, ApiVersionsResponse, Request, text};
+use crate::metadata::Image;
 
 pub(super) struct ApiVersions;
 
@@ -35,7 +36,7 @@ impl Api for ApiVersions {
                 version: request.client_software_version.as_str().into(),
             });
         }
-        Reply::Now(answer(ctx.version()))
+        Reply::Now(answer(&ctx.broker.image(), ctx.version()))
     }
 
     fn unsupported_version() -> Option<(ApiVersionsResponse, i16)> {
@@ -48,7 +49,7 @@ impl Api for ApiVersions {
     }
 }
 
-fn answer(version: i16) -> ApiVersionsResponse {
+fn answer(image: &Image, version: i16) -> ApiVersionsResponse {
     // Before version 4 a client takes a lowest level of 0 for an error (KIP-1022).
     let supported = FEATURES
         .iter()
@@ -59,9 +60,14 @@ fn answer(version: i16) -> ApiVersionsResponse {
                 .with_min_version(feature.min)
                 .with_max_version(feature.max)
         });
+    let finalized = image.features().iter().map(|(name, level)| {
+        FinalizedFeatureKey::default().with_name(text(name)).with_max_version_level(level).with_min_version_level(level)
+    });
     ApiVersionsResponse::default()
         .with_api_keys(TABLE.iter().map(advertise).collect())
         .with_supported_features(supported.collect())
+        .with_finalized_features_epoch(image.provenance().end_offset.0 - 1)
+        .with_finalized_features(finalized.collect())
 }
 
 fn advertise(entry: &Entry) -> ApiVersion {

@@ -1,9 +1,8 @@
-//! One of a broker's log directories (`log.dirs`): its lock, its checkpoints, the mark of a clean stop, and the
+//! One of a broker's log directories (`log.dirs`): its checkpoints, the mark of a clean stop, and the
 //! partition directories in it. Who is to have which partition is decided elsewhere.
 //!
 //! | name | is |
 //! |---|---|
-//! | `.lock` | locked while a process uses the directory |
 //! | `.kafka_cleanshutdown` | `{"version":0,"brokerEpoch":N}`, there from a clean stop to the next start |
 //! | `*-offset-checkpoint` | see [`checkpoints`] |
 //! | `<topic>-<partition>/` | a log |
@@ -17,7 +16,6 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, fcntl_lock};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
@@ -29,22 +27,12 @@ use super::fs::Mode;
 use super::log::{Log, LogOptions, Storage};
 use crate::ids::{BrokerEpoch, KafkaUuid, Offset, Timestamp, TopicId, TopicPartition};
 
-const LOCK: &str = ".lock";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 const PARTITION_METADATA: &str = "partition.metadata";
 /// A directory's name has at most so many characters. (LocalLog.logDeleteDirName)
 const NAME_MAX: usize = 255;
 /// The metadata log's partition: it is opened by the controller.
 const CLUSTER_METADATA: &str = "__cluster_metadata";
-
-/// Why a directory cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("{}: in use by another process (its .lock is held)", path.display())]
-    Locked { path: PathBuf },
-    #[error(transparent)]
-    Storage(#[from] Error),
-}
 
 /// What the name of a partition directory says about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +64,7 @@ struct CleanShutdown {
     broker_epoch: i64,
 }
 
-/// A locked log directory, as it was when it was opened.
+/// A log directory, as it was when it was opened. Whoever opens it holds its lock.
 #[derive(Debug)]
 pub struct LogDirectory {
     path: PathBuf,
@@ -86,19 +74,16 @@ pub struct LogDirectory {
     recovery_points: Offsets,
     log_starts: Offsets,
     high_watermarks: Offsets,
-    /// Held for as long as the directory is in use.
-    _lock: File,
 }
 
 impl LogDirectory {
-    /// Locks a directory and reads what the last run left in it. The mark of a clean stop is gone afterwards: should
-    /// this run die, the next one recovers.
-    pub fn open(path: PathBuf, storage: Storage) -> Result<LogDirectory, OpenError> {
+    /// Reads what the last run left in a directory. The mark of a clean stop is gone afterwards: should this run die,
+    /// the next one recovers.
+    pub fn open(path: PathBuf, storage: Storage) -> Result<LogDirectory, Error> {
         storage
             .fs
             .create_directory(&path)
             .map_err(Error::io(&path))?;
-        let lock = take_lock(&path, &storage)?;
         let clean_shutdown = take_clean_shutdown(&path, &storage)?;
         let checkpoint = |name: &str| {
             let path = path.join(name);
@@ -118,7 +103,6 @@ impl LogDirectory {
             high_watermarks: checkpoint(checkpoints::HIGH_WATERMARK)?,
             path,
             storage,
-            _lock: lock,
         })
     }
 
@@ -248,25 +232,6 @@ impl LogDirectory {
     }
 }
 
-/// Locks against other processes, Kafka's included, which locks by fcntl, and against this one, by flock.
-fn take_lock(path: &Path, storage: &Storage) -> Result<File, OpenError> {
-    let lock_path = path.join(LOCK);
-    let file = storage
-        .fs
-        .open(&lock_path, Mode::Create)
-        .map_err(Error::io(&lock_path))?;
-    let locked = || OpenError::Locked {
-        path: path.to_owned(),
-    };
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(fs::TryLockError::WouldBlock) => return Err(locked()),
-        Err(fs::TryLockError::Error(error)) => return Err(Error::io(&lock_path)(error).into()),
-    }
-    fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| locked())?;
-    Ok(file)
-}
-
 fn take_clean_shutdown(path: &Path, storage: &Storage) -> Result<Option<BrokerEpoch>, Error> {
     let path = path.join(CLEAN_SHUTDOWN);
     let text = match fs::read_to_string(&path) {
@@ -385,16 +350,6 @@ mod tests {
         }
         let long = TopicPartition::new("x".repeat(249), 7);
         assert_eq!(suffixed_name(&long, "delete").len(), NAME_MAX);
-    }
-
-    #[test]
-    fn one_process_at_a_time() {
-        let dir = tempfile::tempdir().unwrap();
-        let first = open(&dir);
-        let second = LogDirectory::open(dir.path().to_owned(), Storage::default());
-        assert!(matches!(second, Err(OpenError::Locked { .. })));
-        drop(first);
-        open(&dir);
     }
 
     #[test]
