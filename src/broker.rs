@@ -65,14 +65,20 @@ pub struct Broker {
 impl Broker {
     /// Opens the node's directories and takes part in its cluster; clients may be served when this returns.
     /// `addresses`: the listeners and what they are bound to.
-    pub async fn start(settings: Settings, addresses: &[(Arc<str>, SocketAddr)]) -> Result<Arc<Broker>, StartError> {
+    pub async fn start(
+        settings: Settings,
+        addresses: &[(Arc<str>, SocketAddr)],
+    ) -> Result<Arc<Broker>, StartError> {
         let (settings, clock) = (Arc::new(settings), Clock::system());
         let storage = Storage::open(&settings, clock.now())?;
         let cluster_id: Arc<str> = storage.cluster_id.as_str().into();
         let metadata = Arc::new(Published::of(Image::empty()));
         let directories = open_directories(&settings, &storage)?;
         let log_dirs = directories.iter().map(|(id, _)| *id).collect();
-        let previous_epoch = directories.iter().filter_map(|(_, directory)| directory.clean_shutdown()).max();
+        let previous_epoch = directories
+            .iter()
+            .filter_map(|(_, directory)| directory.clean_shutdown())
+            .max();
         let replicas = Arc::new(Replicas::new(settings.clone(), clock.clone(), directories));
         let look_up = {
             let replicas = replicas.clone();
@@ -82,12 +88,20 @@ impl Broker {
         let listeners: Vec<Arc<dyn MetadataListener>> = vec![replicas.clone(), groups.clone()];
         let options = controller::Options::of(&settings);
         let machine = Machine::new(cluster_id.clone(), settings.clone());
-        let controller = Controller::start(options, machine, clock.clone(), metadata.clone(), listeners).await?;
+        let controller =
+            Controller::start(options, machine, clock.clone(), metadata.clone(), listeners).await?;
         let controller = Arc::new(controller);
-        let identity = Identity::of(&settings, cluster_id.clone(), addresses, log_dirs, previous_epoch);
+        let identity = Identity::of(
+            &settings,
+            cluster_id.clone(),
+            addresses,
+            log_dirs,
+            previous_epoch,
+        );
         let lifecycle = Lifecycle::register(controller.clone(), metadata.clone(), identity).await?;
         let upkeep = tokio::spawn(replicas.clone().run());
-        let slots = usize::try_from(settings.max_incremental_fetch_session_cache_slots()).unwrap_or(0);
+        let slots =
+            usize::try_from(settings.max_incremental_fetch_session_cache_slots()).unwrap_or(0);
         let broker = Arc::new(Broker {
             clock,
             cluster_id,
@@ -109,7 +123,12 @@ impl Broker {
     /// Hands over what it leads, closes the logs and marks them as cleanly stopped. Clients are no longer served.
     pub async fn stop(&self) -> Result<(), StopError> {
         let released = self.lifecycle.shut_down().await;
-        if let Some(upkeep) = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(upkeep) = self
+            .upkeep
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
             upkeep.abort();
             // Aborted or not, it has ended.
             let _ = upkeep.await;

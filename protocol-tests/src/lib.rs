@@ -25,17 +25,32 @@ impl Node {
     /// Starts with some settings changed.
     pub async fn start_with(overrides: &[(&str, &str)]) -> Node {
         let data = tempfile::tempdir().expect("a folder for the data");
-        let overrides = overrides.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let overrides = overrides
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         let server = serve(&data, &overrides).await;
-        Node { data, overrides, server }
+        Node {
+            data,
+            overrides,
+            server,
+        }
     }
 
     /// Stops cleanly and starts again on the same data, on other ports.
     pub async fn restart(self) -> Node {
-        let Node { data, overrides, server } = self;
+        let Node {
+            data,
+            overrides,
+            server,
+        } = self;
         server.stop().await.expect("a clean stop");
         let server = serve(&data, &overrides).await;
-        Node { data, overrides, server }
+        Node {
+            data,
+            overrides,
+            server,
+        }
     }
 
     pub async fn stop(self) {
@@ -48,7 +63,12 @@ impl Node {
     }
 
     pub async fn connect(&self) -> Connection {
-        Connection { stream: TcpStream::connect(self.address()).await.expect("the node listens"), correlation_id: 0 }
+        Connection {
+            stream: TcpStream::connect(self.address())
+                .await
+                .expect("the node listens"),
+            correlation_id: 0,
+        }
     }
 
     pub fn data(&self) -> &std::path::Path {
@@ -57,7 +77,9 @@ impl Node {
 }
 
 async fn serve(data: &tempfile::TempDir, overrides: &Vec<(String, String)>) -> Server {
-    let settings = Settings::on_free_ports(data.path()).with(overrides).expect("valid settings");
+    let settings = Settings::on_free_ports(data.path())
+        .with(overrides)
+        .expect("valid settings");
     Server::start(settings).await.expect("the node starts")
 }
 
@@ -128,7 +150,10 @@ impl Connection {
     pub async fn is_closed(&mut self) -> bool {
         match self.stream.read_u8().await {
             Ok(_) => false,
-            Err(error) => matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset),
+            Err(error) => matches!(
+                error.kind(),
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
+            ),
         }
     }
 }

@@ -8,7 +8,9 @@ const BROKER: &str = include_str!("../fixtures/api_versions/broker.tsv");
 async fn api_versions(connection: &mut Connection, version: i16) -> ApiVersionsResponse {
     let mut request = ApiVersionsRequest::default();
     if version >= 3 {
-        request = request.with_client_software_name(text("test")).with_client_software_version(text("1.0"));
+        request = request
+            .with_client_software_name(text("test"))
+            .with_client_software_version(text("1.0"));
     }
     connection.call(&request, version).await
 }
@@ -22,9 +24,14 @@ async fn every_advertised_api_has_all_versions_of_kafka() {
         assert_eq!(response.error_code, 0);
         assert!(!response.api_keys.is_empty());
         for api in &response.api_keys {
-            let row = BROKER.lines().map(|line| line.split('\t').collect::<Vec<_>>());
-            let row = row.into_iter().find(|row| row[0] == api.api_key.to_string());
-            let row = row.unwrap_or_else(|| panic!("Kafka's brokers do not serve key {}", api.api_key));
+            let row = BROKER
+                .lines()
+                .map(|line| line.split('\t').collect::<Vec<_>>());
+            let row = row
+                .into_iter()
+                .find(|row| row[0] == api.api_key.to_string());
+            let row =
+                row.unwrap_or_else(|| panic!("Kafka's brokers do not serve key {}", api.api_key));
             let versions = [api.min_version.to_string(), api.max_version.to_string()];
             assert_eq!(&row[2..], versions, "{}", row[1]);
         }
@@ -37,9 +44,16 @@ async fn features_of_level_0_are_told_from_version_4_on() {
     let node = Node::start().await;
     let mut connection = node.connect().await;
     let names = |response: &ApiVersionsResponse| {
-        response.supported_features.iter().map(|feature| feature.name.to_string()).collect::<Vec<_>>()
+        response
+            .supported_features
+            .iter()
+            .map(|feature| feature.name.to_string())
+            .collect::<Vec<_>>()
     };
-    assert_eq!(names(&api_versions(&mut connection, 3).await), ["metadata.version"]);
+    assert_eq!(
+        names(&api_versions(&mut connection, 3).await),
+        ["metadata.version"]
+    );
     assert_eq!(names(&api_versions(&mut connection, 4).await).len(), 7);
     node.stop().await;
 }
@@ -49,9 +63,15 @@ async fn features_of_level_0_are_told_from_version_4_on() {
 async fn unknown_version_of_api_versions_is_answered_in_version_0() {
     let node = Node::start().await;
     let mut connection = node.connect().await;
-    let id = connection.send_body(ApiVersionsRequest::KEY, 5, b"\x02a\x021\x00").await;
+    let id = connection
+        .send_body(ApiVersionsRequest::KEY, 5, b"\x02a\x021\x00")
+        .await;
     let frame = connection.receive_frame().await.expect("an answer");
-    let expected = [&id.to_be_bytes()[..], &[0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 4]].concat();
+    let expected = [
+        &id.to_be_bytes()[..],
+        &[0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 4],
+    ]
+    .concat();
     assert_eq!(frame, expected);
     node.stop().await;
 }
@@ -78,15 +98,28 @@ async fn what_cannot_be_served_closes_the_connection() {
     // Arrays whose length is far beyond what follows: each would reserve gigabytes.
     let huge_acls = (30, 1, &[0x7f, 0xff, 0xff, 0xff][..]);
     let huge_metadata = (3, 4, &[0x7f, 0xff, 0xff, 0xff, 1][..]);
-    let huge_produce = (0, 3, &[0xff, 0xff, 0, 1, 0, 0, 0, 1, 0x7f, 0xff, 0xff, 0xff][..]);
-    for (key, version, body) in
-        [unknown_key, unknown_version, produce_of_old_clients, huge_acls, huge_metadata, huge_produce]
-    {
+    let huge_produce = (
+        0,
+        3,
+        &[0xff, 0xff, 0, 1, 0, 0, 0, 1, 0x7f, 0xff, 0xff, 0xff][..],
+    );
+    for (key, version, body) in [
+        unknown_key,
+        unknown_version,
+        produce_of_old_clients,
+        huge_acls,
+        huge_metadata,
+        huge_produce,
+    ] {
         let mut connection = node.connect().await;
         connection.send_body(key, version, body).await;
         assert!(connection.is_closed().await, "key {key} version {version}");
     }
-    for raw in [&(-1i32).to_be_bytes()[..], &i32::MAX.to_be_bytes(), &[0, 0, 0, 3, 1, 2, 3]] {
+    for raw in [
+        &(-1i32).to_be_bytes()[..],
+        &i32::MAX.to_be_bytes(),
+        &[0, 0, 0, 3, 1, 2, 3],
+    ] {
         let mut connection = node.connect().await;
         connection.send_raw(raw).await;
         assert!(connection.is_closed().await, "{raw:?}");
@@ -100,7 +133,12 @@ async fn answers_leave_in_the_order_of_the_requests() {
     let mut connection = node.connect().await;
     let mut sent = Vec::new();
     for version in [0, 1, 2].into_iter().cycle().take(1000) {
-        sent.push((connection.send(&ApiVersionsRequest::default(), version).await, version));
+        sent.push((
+            connection
+                .send(&ApiVersionsRequest::default(), version)
+                .await,
+            version,
+        ));
     }
     for (id, _) in sent {
         let frame = connection.receive_frame().await.expect("an answer");

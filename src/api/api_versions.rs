@@ -14,7 +14,9 @@ use std::ops::RangeInclusive;
 use super::{Api, ClientSoftware, Context, Entry, Reply, TABLE};
 use crate::config::features::FEATURES;
 use crate::error_code::ErrorCode;
-use crate::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
+use crate::messages::api_versions_response::{
+    ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
+};
 use crate::messages::{ApiVersionsRequest, ApiVersionsResponse, Request, text};
 use crate::metadata::Image;
 
@@ -61,7 +63,10 @@ fn answer(image: &Image, version: i16) -> ApiVersionsResponse {
                 .with_max_version(feature.max)
         });
     let finalized = image.features().iter().map(|(name, level)| {
-        FinalizedFeatureKey::default().with_name(text(name)).with_max_version_level(level).with_min_version_level(level)
+        FinalizedFeatureKey::default()
+            .with_name(text(name))
+            .with_max_version_level(level)
+            .with_min_version_level(level)
     });
     ApiVersionsResponse::default()
         .with_api_keys(TABLE.iter().map(advertise).collect())

@@ -20,6 +20,12 @@ use crate::messages::{
 };
 
 mod api_versions;
+mod errors;
+mod fetch;
+mod init_producer_id;
+mod leaders;
+mod list_offsets;
+mod produce;
 
 /// The length in front of a frame.
 const LENGTH_BYTES: usize = 4;
@@ -123,7 +129,13 @@ const fn entry<A: Api>() -> Entry {
 pub type Answer = Reply<Result<Frame, EncodeError>>;
 
 /// Every API that is served, by key.
-pub(crate) static TABLE: &[Entry] = &[entry::<api_versions::ApiVersions>()];
+pub(crate) static TABLE: &[Entry] = &[
+    entry::<produce::Produce>(),
+    entry::<fetch::Fetch>(),
+    entry::<list_offsets::ListOffsets>(),
+    entry::<api_versions::ApiVersions>(),
+    entry::<init_producer_id::InitProducerId>(),
+];
 
 /// Why a request closes its connection. (As SocketServer.processCompletedReceives does.)
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,345 @@
+//! Produce (0), versions 3–13: appends record batches to partitions that this broker leads.
+//!
+//! Version 0 to 2 are advertised, since old clients look for the key there, and not handled (KIP-896). Each partition
+//! holds exactly one batch of magic 2. The appends are done when `handle` returns; acks=-1 then waits for the in-sync
+//! replicas, acks=0 gets no answer, and a failure of it closes the connection, so that the client looks up the leader
+//! anew. Transactional batches are refused as Kafka does when it cannot verify them.
+//!
+//! | version | adds                                                                            |
+//! |---------|---------------------------------------------------------------------------------|
+//! | 3       | transactional id; record batches of magic 2 (KIP-98)                            |
+//! | 5       | log start offset (KIP-107)                                                      |
+//! | 7       | zstd (KIP-110)                                                                  |
+//! | 8       | the records at fault, and a message (KIP-467)                                   |
+//! | 9       | flexible                                                                        |
+//! | 10      | the current leader and its address, beside NOT_LEADER_OR_FOLLOWER (KIP-951)     |
+//! | 12      | transactions without AddPartitionsToTxn (KIP-890)                               |
+//! | 13      | topic ids (KIP-516)                                                             |
+//!
+//! (KafkaApis.handleProduceRequest, ReplicaManager.appendRecords)
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::leaders::{Leaders, resolve_by_id, resolve_by_name};
+use super::{Api, Context, Reply, errors};
+use crate::error_code::ErrorCode;
+use crate::ids::{LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicPartition};
+use crate::log::Origin;
+use crate::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use crate::messages::produce_response::{
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
+    TopicProduceResponse,
+};
+use crate::messages::{ProduceRequest, ProduceResponse};
+use crate::metadata::Topic;
+use crate::record::validate::{Invalid, produced_batch, validate};
+use crate::replica::{self, ACKS_ALL, Appended, Partition};
+
+/// From this version on topics have ids.
+const BY_ID: i16 = 13;
+/// From this version on the leader is told beside NOT_LEADER_OR_FOLLOWER.
+const LEADER_HINTS: i16 = 10;
+/// The client id of Kafka's own tools, which may write to internal topics. (AdminUtils.ADMIN_CLIENT_ID)
+const ADMIN_CLIENT_ID: &str = "__admin_client";
+
+pub(super) struct Produce;
+
+impl Api for Produce {
+    type Request = ProduceRequest;
+    const VERSIONS: RangeInclusive<i16> = 3..=13;
+    const ADVERTISED_FROM: i16 = 0;
+
+    fn handle(ctx: &mut Context<'_>, request: ProduceRequest) -> Reply<ProduceResponse> {
+        let mut produce = Produced::new(ctx, &request);
+        let mut responses = Vec::with_capacity(request.topic_data.len());
+        for (topic_at, topic) in request.topic_data.into_iter().enumerate() {
+            responses.push(produce.append_topic(topic_at, topic));
+        }
+        let response = ProduceResponse {
+            responses,
+            node_endpoints: produce.leaders.into_endpoints(endpoint),
+            ..ProduceResponse::default()
+        };
+        match request.acks {
+            0 if produce.failed => Reply::Close,
+            0 => Reply::Silent,
+            ACKS_ALL if produce.waits.iter().any(|wait| !wait.is_over()) => {
+                let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+                Reply::later(wait_for_replicas(response, produce.waits, timeout))
+            }
+            _ => Reply::Now(response),
+        }
+    }
+}
+
+/// One request on its way.
+struct Produced {
+    leaders: Leaders,
+    version: i16,
+    acks: i16,
+    internal_topics_allowed: bool,
+    transactional_id: bool,
+    now: Timestamp,
+    failed: bool,
+    /// What acks=-1 waits for.
+    waits: Vec<Wait>,
+}
+
+/// A batch that was appended and is not known to be with all in-sync replicas.
+struct Wait {
+    topic_at: usize,
+    partition_at: usize,
+    partition: Arc<Partition>,
+    epoch: LeaderEpoch,
+    offset: Offset,
+}
+
+/// Why nothing was appended.
+enum Refusal {
+    Code(ErrorCode),
+    Message(ErrorCode, String),
+    Invalid(Invalid),
+    Replica(replica::Error),
+}
+
+impl Produced {
+    fn new(ctx: &Context<'_>, request: &ProduceRequest) -> Produced {
+        Produced {
+            leaders: Leaders::new(ctx),
+            version: ctx.version(),
+            acks: request.acks,
+            internal_topics_allowed: ctx.header.client_id.as_deref() == Some(ADMIN_CLIENT_ID),
+            transactional_id: request.transactional_id.is_some(),
+            now: ctx.broker.clock().now(),
+            failed: false,
+            waits: Vec::new(),
+        }
+    }
+
+    fn append_topic(&mut self, topic_at: usize, data: TopicProduceData) -> TopicProduceResponse {
+        let image = self.leaders.image().clone();
+        let topic = match self.version {
+            BY_ID.. => resolve_by_id(&image, data.topic_id),
+            _ => resolve_by_name(&image, &data.name),
+        };
+        let append = |(partition_at, partition): (usize, PartitionProduceData)| {
+            let index = partition.index;
+            let appended = topic
+                .map_err(Refusal::Code)
+                .and_then(|topic| self.append(topic, partition));
+            self.answer(topic.ok(), (topic_at, partition_at), index, appended)
+        };
+        let partition_responses = data
+            .partition_data
+            .into_iter()
+            .enumerate()
+            .map(append)
+            .collect();
+        TopicProduceResponse {
+            name: data.name,
+            topic_id: data.topic_id,
+            partition_responses,
+            ..Default::default()
+        }
+    }
+
+    fn append(
+        &self,
+        topic: &Arc<Topic>,
+        data: PartitionProduceData,
+    ) -> Result<(Arc<Partition>, Appended), Refusal> {
+        let index = PartitionIndex(data.index);
+        if topic.partition(index).is_none() {
+            return Err(Refusal::Code(ErrorCode::UnknownTopicOrPartition));
+        }
+        let batch = produced_batch(data.records.unwrap_or_default(), self.version)?;
+        if batch.header.is_transactional() {
+            return Err(self.unverified());
+        }
+        if !(ACKS_ALL..=1).contains(&self.acks) {
+            return Err(Refusal::Code(ErrorCode::InvalidRequiredAcks));
+        }
+        if topic.is_internal() && !self.internal_topics_allowed {
+            return Err(Refusal::Code(ErrorCode::InvalidTopicException));
+        }
+        let partition = self.leaders.partition(topic, index)?;
+        let batch = validate(batch, &partition.config().rules, self.now)?;
+        let appended =
+            partition.append_as_leader(&batch, Origin::Client, self.acks, None, self.now)?;
+        Ok((partition, appended))
+    }
+
+    /// Whether a transaction holds the partition is asked of its coordinator, and there is none.
+    /// (ReplicaManager.handleProduceAppend)
+    fn unverified(&self) -> Refusal {
+        if !self.transactional_id {
+            return Refusal::Code(ErrorCode::TransactionalIdAuthorizationFailed);
+        }
+        let message = "Unable to verify the partition has been added to the transaction. Underlying error: \
+                       COORDINATOR_NOT_AVAILABLE";
+        Refusal::Message(ErrorCode::NotEnoughReplicas, message.to_owned())
+    }
+
+    fn answer(
+        &mut self,
+        topic: Option<&Arc<Topic>>,
+        (topic_at, partition_at): (usize, usize),
+        index: i32,
+        appended: Result<(Arc<Partition>, Appended), Refusal>,
+    ) -> PartitionProduceResponse {
+        let refusal = match appended {
+            Ok((partition, Appended { info, leader_epoch })) => {
+                let answer = PartitionProduceResponse {
+                    index,
+                    base_offset: info.base_offset.0,
+                    log_append_time_ms: info.log_append_time.unwrap_or(Timestamp::NONE).0,
+                    log_start_offset: info.log_start_offset.0,
+                    ..Default::default()
+                };
+                if self.acks == ACKS_ALL {
+                    let offset = info.last_offset + 1;
+                    self.waits.push(Wait {
+                        topic_at,
+                        partition_at,
+                        partition,
+                        epoch: leader_epoch,
+                        offset,
+                    });
+                }
+                return answer;
+            }
+            Err(refusal) => refusal,
+        };
+        self.failed = true;
+        let name = topic.map(|topic| TopicPartition::new(topic.name.clone(), index));
+        let mut answer = refusal.answer(index, name.as_ref());
+        let Some(topic) = topic else { return answer };
+        if told_log_start(answer.error_code)
+            && let Ok(partition) = self.leaders.partition(topic, PartitionIndex(index))
+        {
+            answer.log_start_offset = partition.log_start_offset().0;
+        }
+        if self.version >= LEADER_HINTS
+            && answer.error_code == ErrorCode::NotLeaderOrFollower.code()
+        {
+            let (id, epoch) = self.leaders.hint(topic, PartitionIndex(index));
+            answer.current_leader = LeaderIdAndEpoch {
+                leader_id: id.0,
+                leader_epoch: epoch.0,
+                ..Default::default()
+            };
+        }
+        answer
+    }
+}
+
+impl From<Invalid> for Refusal {
+    fn from(invalid: Invalid) -> Refusal {
+        Refusal::Invalid(invalid)
+    }
+}
+
+impl From<replica::Error> for Refusal {
+    fn from(error: replica::Error) -> Refusal {
+        Refusal::Replica(error)
+    }
+}
+
+impl Refusal {
+    fn answer(&self, index: i32, name: Option<&TopicPartition>) -> PartitionProduceResponse {
+        let mut answer = PartitionProduceResponse {
+            index,
+            base_offset: -1,
+            ..Default::default()
+        };
+        let code = match self {
+            Refusal::Code(code) => *code,
+            Refusal::Message(code, message) => {
+                answer.error_message = Some(message.clone().into());
+                *code
+            }
+            Refusal::Replica(error) => errors::of_replica(error),
+            Refusal::Invalid(invalid) => {
+                if let Some(name) = name {
+                    answer.error_message =
+                        errors::message_of_invalid(invalid, name).map(Into::into);
+                    answer.record_errors = record_errors(invalid, name);
+                }
+                errors::of_invalid(invalid)
+            }
+        };
+        if let Some(name) = name {
+            tracing::debug!(partition = %name, error = code.name(), "records refused");
+        }
+        answer.error_code = code.code();
+        answer
+    }
+}
+
+fn record_errors(invalid: &Invalid, name: &TopicPartition) -> Vec<BatchIndexAndErrorMessage> {
+    let Invalid::Records(errors) = invalid else {
+        return Vec::new();
+    };
+    let told = errors.iter().map(|error| BatchIndexAndErrorMessage {
+        batch_index: error.batch_index,
+        batch_index_error_message: Some(errors::message_of_record(error, name).into()),
+        ..Default::default()
+    });
+    told.collect()
+}
+
+/// Kafka tells the log start offset beside those errors that it does not expect while it appends.
+/// (ReplicaManager.appendRecordsToLeader)
+fn told_log_start(code: i16) -> bool {
+    [
+        ErrorCode::InvalidRecord,
+        ErrorCode::InvalidTimestamp,
+        ErrorCode::OutOfOrderSequenceNumber,
+        ErrorCode::InvalidProducerEpoch,
+        ErrorCode::NotEnoughReplicas,
+        ErrorCode::InvalidTxnState,
+        ErrorCode::UnknownServerError,
+    ]
+    .iter()
+    .any(|told| told.code() == code)
+}
+
+fn endpoint(id: i32, host: &str, port: i32, rack: Option<&str>) -> NodeEndpoint {
+    NodeEndpoint {
+        node_id: id,
+        host: host.to_owned().into(),
+        port,
+        rack: rack.map(|rack| rack.to_owned().into()),
+        ..Default::default()
+    }
+}
+
+impl Wait {
+    fn is_over(&self) -> bool {
+        self.partition.high_watermark() >= self.offset
+    }
+}
+
+/// Fills in what became of the batches that the in-sync replicas did not have yet. (DelayedProduce)
+async fn wait_for_replicas(
+    mut response: ProduceResponse,
+    waits: Vec<Wait>,
+    timeout: Duration,
+) -> ProduceResponse {
+    let deadline = tokio::time::Instant::now() + timeout;
+    for wait in waits {
+        let replicated = wait
+            .partition
+            .wait_for_high_watermark(wait.offset, wait.epoch);
+        let code = match tokio::time::timeout_at(deadline, replicated).await {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) => errors::of_replica(&error),
+            Err(_) => ErrorCode::RequestTimedOut,
+        };
+        response.responses[wait.topic_at].partition_responses[wait.partition_at].error_code =
+            code.code();
+    }
+    response
+}
