@@ -12,7 +12,7 @@
 //!
 //! (org.apache.kafka.storage.internals.log.{LogManager, CleanShutdownFileHandler, PartitionMetadataFile})
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,6 @@ use super::checkpoints::{self, Offsets};
 use super::config::LogConfig;
 use super::error::Error;
 use super::fs as files;
-use super::fs::Mode;
 use super::log::{Log, LogOptions, Storage};
 use crate::ids::{BrokerEpoch, KafkaUuid, Offset, Timestamp, TopicId, TopicPartition};
 
