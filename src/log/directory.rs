@@ -219,6 +219,26 @@ impl LogDirectory {
         checkpoints::write(&*self.storage.fs, &self.path.join(name), offsets, true)
     }
 
+    /// Writes the checkpoints that the next start reads: of each log in this directory its recovery point, the given
+    /// high watermark, and its start where that lies within its first segment.
+    pub fn write_checkpoints<'a>(
+        &self,
+        logs: impl IntoIterator<Item = (&'a TopicPartition, &'a Log, Offset)>,
+    ) -> Result<(), Error> {
+        let (mut recovery_points, mut log_starts) = (Offsets::new(), Offsets::new());
+        let mut high_watermarks = Offsets::new();
+        for (partition, log, high_watermark) in logs {
+            recovery_points.insert(partition.clone(), log.recovery_point());
+            high_watermarks.insert(partition.clone(), high_watermark);
+            if log.log_start_offset() > log.first_base_offset() {
+                log_starts.insert(partition.clone(), log.log_start_offset());
+            }
+        }
+        self.write_checkpoint(checkpoints::RECOVERY_POINT, &recovery_points)?;
+        self.write_checkpoint(checkpoints::HIGH_WATERMARK, &high_watermarks)?;
+        self.write_checkpoint(checkpoints::LOG_START, &log_starts)
+    }
+
     /// Marks a clean stop, once every log is closed and the checkpoints are written.
     pub fn write_clean_shutdown(&self, broker_epoch: BrokerEpoch) -> Result<(), Error> {
         let path = self.path.join(CLEAN_SHUTDOWN);
@@ -316,6 +336,8 @@ fn parse_name(name: &str) -> Option<(TopicPartition, Kind)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::LeaderEpoch;
+    use crate::log::Origin;
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
@@ -362,6 +384,38 @@ mod tests {
         drop(directory);
         assert_eq!(open(&dir).clean_shutdown(), Some(BrokerEpoch(11)));
         assert_eq!(open(&dir).clean_shutdown(), None);
+    }
+
+    #[test]
+    fn a_stopped_directory_is_opened_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = open(&dir);
+        let partition = TopicPartition::new("t", 0);
+        let log = directory
+            .create_log(&partition, KafkaUuid::random(), LogConfig::default(), NOW)
+            .unwrap();
+        let mut batch = crate::record::BatchBuilder::new();
+        (0..5).for_each(|_| batch.append(NOW, None, Some(b"value")));
+        log.append_as_leader(&batch.build_valid(), LeaderEpoch(0), Origin::Client, NOW)
+            .unwrap();
+        log.advance_log_start_offset(Offset(2)).unwrap();
+        log.close().unwrap();
+        directory
+            .write_checkpoints([(&partition, &log, Offset(4))])
+            .unwrap();
+        directory.write_clean_shutdown(BrokerEpoch(1)).unwrap();
+        drop((log, directory));
+        let directory = open(&dir);
+        assert_eq!(directory.high_watermark(&partition), Some(Offset(4)));
+        let found = directory.partitions().unwrap();
+        let log = directory
+            .open_log(&found[0], LogConfig::default(), NOW, i64::MAX)
+            .unwrap();
+        assert_eq!(
+            (log.log_start_offset(), log.log_end_offset()),
+            (Offset(2), Offset(5))
+        );
+        assert_eq!(log.recovery_point(), Offset(5));
     }
 
     #[test]

@@ -43,12 +43,10 @@ impl Log {
         let first = segments
             .partition_point(|segment| segment.base_offset() <= from)
             .saturating_sub(1);
-        for segment in segments
-            .iter()
-            .skip(first)
-            .filter(|segment| segment.base_offset() < end)
-        {
-            segment.sync()?;
+        for (at, segment) in segments.iter().enumerate().skip(first) {
+            if segment.base_offset() < end {
+                segment.sync(at + 1 < segments.len())?;
+            }
         }
         lock(&self.epochs).sync(&*self.home.fs)?;
         if self.names_dirty.swap(false, Ordering::AcqRel) {

@@ -31,6 +31,8 @@ pub(crate) trait Entry: Copy + PartialEq + std::fmt::Debug {
     const SIZE: usize;
     /// The end of its file's name.
     const SUFFIX: &'static str;
+    /// Whether a sealed segment has an entry at its end, so that an empty file is wrong.
+    const ENDS_WITH_SEGMENT: bool;
     fn read(bytes: &[u8], base: Offset) -> Self;
     fn write(&self, base: Offset, to: &mut Vec<u8>);
     /// Whether this may stand right behind `earlier`.
@@ -66,6 +68,7 @@ fn absolute(base: Offset, bytes: &[u8]) -> Offset {
 impl Entry for OffsetEntry {
     const SIZE: usize = 8;
     const SUFFIX: &'static str = "index";
+    const ENDS_WITH_SEGMENT: bool = false;
 
     fn read(bytes: &[u8], base: Offset) -> OffsetEntry {
         let position = u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
@@ -92,6 +95,7 @@ impl Entry for OffsetEntry {
 impl Entry for TimeEntry {
     const SIZE: usize = 12;
     const SUFFIX: &'static str = "timeindex";
+    const ENDS_WITH_SEGMENT: bool = true;
 
     fn read(bytes: &[u8], base: Offset) -> TimeEntry {
         let mut timestamp = [0; 8];
@@ -139,11 +143,12 @@ impl<E: Entry> Index<E> {
     }
 
     /// Reads and checks a whole index file of a segment of `segment_size` bytes. `None` when it is not sound; it is
-    /// to be made anew then.
+    /// to be made anew then. Only while a segment is active may its file end in zeros.
     pub(crate) fn load(
         file: &File,
         base: Offset,
         segment_size: u64,
+        is_active: bool,
     ) -> io::Result<Option<Index<E>>> {
         let len = file.metadata()?.len();
         if !len.is_multiple_of(E::SIZE as u64) {
@@ -160,8 +165,7 @@ impl<E: Entry> Index<E> {
             for entry in block[..bytes].chunks_exact(E::SIZE) {
                 if entry.iter().all(|byte| *byte == 0) && (index.len() > 0 || len > E::SIZE as u64)
                 {
-                    // The zeros of a preallocated file.
-                    return Ok(Some(index));
+                    return Ok(is_active.then_some(index));
                 }
                 let entry = E::read(entry, base);
                 if !entry.is_within(base, segment_size)
@@ -174,7 +178,8 @@ impl<E: Entry> Index<E> {
             }
             position += bytes as u64;
         }
-        Ok(Some(index))
+        let lacks_end = E::ENDS_WITH_SEGMENT && index.len() == 0 && segment_size > 0;
+        Ok((is_active || !lacks_end).then_some(index))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -331,7 +336,7 @@ mod tests {
             let file = tempfile::tempfile().unwrap();
             let mut index = filled(count, &file);
             index.write_pending(&Disk, &file).unwrap();
-            let loaded = Index::<OffsetEntry>::load(&file, BASE, 1 << 30)
+            let loaded = Index::<OffsetEntry>::load(&file, BASE, 1 << 30, true)
                 .unwrap()
                 .unwrap();
             for index in [&index, &loaded] {
@@ -362,7 +367,7 @@ mod tests {
             index.write_pending(&Disk, &file).unwrap();
             assert_eq!(file.metadata().unwrap().len(), u64::from(keep + 1) * 8);
             assert_eq!(search(&index, &file, Offset(i64::MAX)), Some(entry(5000)));
-            let loaded = Index::<OffsetEntry>::load(&file, BASE, 1 << 30)
+            let loaded = Index::<OffsetEntry>::load(&file, BASE, 1 << 30, true)
                 .unwrap()
                 .unwrap();
             assert_eq!(loaded.last(), Some(entry(5000)));
@@ -374,10 +379,15 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         filled(20, &file).write_pending(&Disk, &file).unwrap();
         file.set_len(8192).unwrap();
-        let loaded = Index::<OffsetEntry>::load(&file, BASE, 1 << 30)
+        let loaded = Index::<OffsetEntry>::load(&file, BASE, 1 << 30, true)
             .unwrap()
             .unwrap();
         assert_eq!((loaded.len(), loaded.last()), (20, Some(entry(20))));
+        let sealed = Index::<OffsetEntry>::load(&file, BASE, 1 << 30, false).unwrap();
+        assert!(
+            sealed.is_none(),
+            "a sealed segment's file was cut to its entries"
+        );
     }
 
     #[test]
@@ -385,21 +395,21 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         filled(20, &file).write_pending(&Disk, &file).unwrap();
         assert!(
-            Index::<OffsetEntry>::load(&file, BASE, 1999)
+            Index::<OffsetEntry>::load(&file, BASE, 1999, true)
                 .unwrap()
                 .is_none(),
             "points behind the segment"
         );
         file.write_all_at(&[0, 0, 0, 1], 80).unwrap();
         assert!(
-            Index::<OffsetEntry>::load(&file, BASE, 1 << 30)
+            Index::<OffsetEntry>::load(&file, BASE, 1 << 30, true)
                 .unwrap()
                 .is_none(),
             "not sorted"
         );
         file.set_len(7).unwrap();
         assert!(
-            Index::<OffsetEntry>::load(&file, BASE, 1 << 30)
+            Index::<OffsetEntry>::load(&file, BASE, 1 << 30, true)
                 .unwrap()
                 .is_none(),
             "half an entry"

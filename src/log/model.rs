@@ -141,9 +141,12 @@ impl Run {
                 model.end += records as i64;
             }
             Operation::Repeat => {
-                let Some(last) = model.batches.last().copied() else {
-                    return;
-                };
+                // Below the log's start a restart forgets who wrote it.
+                let known = model
+                    .batches
+                    .last()
+                    .filter(|batch| batch.base >= model.start);
+                let Some(last) = known.copied() else { return };
                 let records = (last.last - last.base) as usize + 1;
                 let batch = produced(last.producer, 0, last.base_sequence, records, false);
                 let info = log

@@ -139,7 +139,7 @@ impl Segment {
             && aborted
                 .entries
                 .as_ref()
-                .is_some_and(|entries| entries.len() == aborted.written)
+                .is_some_and(|entries| entries.len() == aborted.written && !aborted.dirty)
         {
             *aborted = Aborted::default();
         }
@@ -373,23 +373,32 @@ impl Segment {
         self.write_indexes()
     }
 
-    /// Brings batches and indexes to the device.
-    pub(crate) fn sync(self: &Arc<Self>) -> Result<(), Error> {
+    /// Brings batches and aborted transactions to the device; of a sealed segment also the indexes, which can be made
+    /// anew where they are lost.
+    pub(crate) fn sync(self: &Arc<Self>, is_sealed: bool) -> Result<(), Error> {
         self.write_indexes()?;
         if self.size() == 0 {
             return Ok(());
         }
         let file = self.file()?;
         self.home.fs.sync(&file).map_err(Error::io(&self.path()))?;
-        for suffix in [OffsetEntry::SUFFIX, TimeEntry::SUFFIX, transactions::SUFFIX] {
-            let path = self.home.file(self.base_offset, suffix);
-            match self.home.fs.open(&path, Mode::Write) {
-                Ok(file) => self.home.fs.sync(&file).map_err(Error::io(&path))?,
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(Error::io(&path)(error)),
-            }
+        if std::mem::take(&mut lock(&self.aborted).dirty) {
+            self.sync_file(transactions::SUFFIX)?;
+        }
+        if is_sealed {
+            self.sync_file(OffsetEntry::SUFFIX)?;
+            self.sync_file(TimeEntry::SUFFIX)?;
         }
         Ok(())
+    }
+
+    fn sync_file(&self, suffix: &str) -> Result<(), Error> {
+        let path = self.home.file(self.base_offset, suffix);
+        match self.home.fs.open(&path, Mode::Write) {
+            Ok(file) => self.home.fs.sync(&file).map_err(Error::io(&path)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(Error::io(&path)(error)),
+        }
     }
 
     /// Cuts the segment to `size` bytes, where a batch begins that holds or follows `offset`.

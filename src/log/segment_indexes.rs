@@ -42,6 +42,8 @@ pub(super) struct Aborted {
     pub(super) entries: Option<Vec<AbortedTransaction>>,
     /// Entries that are in the file.
     pub(super) written: usize,
+    /// Written since the file was brought to the device.
+    pub(super) dirty: bool,
 }
 
 impl Segment {
@@ -81,10 +83,10 @@ impl Segment {
     pub(crate) fn load_indexes_or_empty(self: &Arc<Self>) -> Result<(), Error> {
         let (mut offsets, mut times) = (lock(&self.offsets), lock(&self.times));
         if offsets.index.is_none() {
-            self.open_index(&mut offsets)?;
+            self.open_index(&mut offsets, true)?;
         }
         if times.index.is_none() {
-            self.open_index(&mut times)?;
+            self.open_index(&mut times, true)?;
         }
         if offsets.index.is_none() || times.index.is_none() {
             *offsets = Slot {
@@ -190,6 +192,7 @@ impl Segment {
             .write_at(&file, &[IoSlice::new(&bytes)], position)
             .map_err(Error::io(&path))?;
         aborted.written = entries.len();
+        aborted.dirty = true;
         Ok(())
     }
 
@@ -290,7 +293,7 @@ impl Segment {
         self.used.store(true, Ordering::Relaxed);
         let mut guard = lock(slot);
         if !guard.is_ready() {
-            self.open_index(&mut guard)?;
+            self.open_index(&mut guard, false)?;
             if guard.index.is_none() {
                 drop(guard);
                 warn!(segment = %self.path().display(), "its .{} is missing or wrong: made anew", E::SUFFIX);
@@ -306,7 +309,11 @@ impl Segment {
     }
 
     /// Opens an index file and reads it if it is not in memory. Leaves no index when the file is missing or wrong.
-    fn open_index<E: Entry>(self: &Arc<Self>, slot: &mut Slot<E>) -> Result<(), Error> {
+    fn open_index<E: Entry>(
+        self: &Arc<Self>,
+        slot: &mut Slot<E>,
+        is_active: bool,
+    ) -> Result<(), Error> {
         let path = self.home.file(self.base_offset, E::SUFFIX);
         let file = match self.home.fs.open(&path, Mode::Write) {
             Ok(file) => file,
@@ -314,8 +321,8 @@ impl Segment {
             Err(error) => return Err(Error::io(&path)(error)),
         };
         if slot.index.is_none() {
-            slot.index =
-                Index::load(&file, self.base_offset, self.size()).map_err(Error::io(&path))?;
+            slot.index = Index::load(&file, self.base_offset, self.size(), is_active)
+                .map_err(Error::io(&path))?;
         }
         slot.file = Some(file);
         self.admit();
