@@ -20,6 +20,7 @@ use crate::messages::{
 };
 
 mod api_versions;
+mod describe_quorum;
 mod errors;
 mod fetch;
 mod init_producer_id;
@@ -135,6 +136,7 @@ pub(crate) static TABLE: &[Entry] = &[
     entry::<list_offsets::ListOffsets>(),
     entry::<api_versions::ApiVersions>(),
     entry::<init_producer_id::InitProducerId>(),
+    entry::<describe_quorum::DescribeQuorum>(),
 ];
 
 /// Why a request closes its connection. (As SocketServer.processCompletedReceives does.)

@@ -159,6 +159,12 @@ impl Controller {
         epoch.ok_or(Error::Stopped)
     }
 
+    /// Waits until no more commands are taken: the controller was stopped, or the metadata log cannot be written, which a
+    /// node does not outlive.
+    pub async fn closed(&self) {
+        self.commands.closed().await;
+    }
+
     /// Takes no more commands, lets those that are decided be committed, and closes the log.
     pub async fn stop(&self) -> Result<(), io::Error> {
         self.stop.send_replace(true);

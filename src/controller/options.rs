@@ -30,6 +30,7 @@ impl Options {
                         settings.int("internal.metadata.max.batch.size.in.bytes"),
                     ),
                     delete_delay_ms: settings.long("internal.metadata.delete.delay.millis"),
+                    storage: crate::log::Storage::default(),
                 },
                 election_timeout: ms("controller.quorum.election.timeout.ms"),
                 fetch_timeout: ms("controller.quorum.fetch.timeout.ms"),

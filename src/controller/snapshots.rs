@@ -109,7 +109,7 @@ fn drop_oldest(
     while dropped + 1 < ids.len() {
         let id = ids[dropped];
         let over_bytes = u64::try_from(policy.retention_bytes).is_ok_and(|bytes| total > bytes);
-        let timestamp = checkpoint::read(&id.path(directory))?.last_contained_log_timestamp;
+        let timestamp = checkpoint::last_contained_log_timestamp(&id.path(directory))?;
         let expired = policy.retention_ms >= 0 && now.0 - timestamp.0 > policy.retention_ms;
         if !over_bytes && !expired {
             break;

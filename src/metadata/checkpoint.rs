@@ -12,9 +12,9 @@
 //! .BatchFileWriter)
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -34,6 +34,9 @@ pub const BOOTSTRAP: &str = "bootstrap.checkpoint";
 /// A batch of a snapshot is closed when it has this many bytes. (`internal.metadata.max.batch.size.in.bytes` is the
 /// most that Kafka takes; it closes its own by time and size, well below.)
 const BATCH_BYTES: usize = 512 << 10;
+
+/// The first batch of a checkpoint, which holds the voters, is smaller than this.
+const HEADER_BYTES_MAX: u64 = 64 << 10;
 
 /// What can be wrong with a checkpoint file.
 #[derive(Debug, thiserror::Error)]
@@ -168,6 +171,21 @@ pub fn read(path: &Path) -> Result<Checkpoint, Error> {
     Ok(checkpoint)
 }
 
+/// Of the last record before the snapshot's end: what its header says, without reading the rest.
+pub fn last_contained_log_timestamp(path: &Path) -> Result<Timestamp, Error> {
+    let at = || path.to_owned();
+    let mut bytes = Vec::new();
+    let opened =
+        File::open(path).and_then(|file| file.take(HEADER_BYTES_MAX).read_to_end(&mut bytes));
+    opened.map_err(|source| Error::Io { path: at(), source })?;
+    let header = Batch::parse(&Bytes::from(bytes))
+        .map_err(|source| Error::Corrupt { path: at(), source })?;
+    let header = control::parse(&header).map_err(|source| Error::Control { path: at(), source })?;
+    header
+        .last_contained_log_timestamp
+        .ok_or(Error::Cut { path: at() })
+}
+
 fn take(checkpoint: &mut Checkpoint, control: ControlBatch) {
     if let Some(timestamp) = control.last_contained_log_timestamp {
         checkpoint.last_contained_log_timestamp = timestamp;
@@ -193,7 +211,7 @@ pub struct Contents<'a, R> {
     pub now: Timestamp,
 }
 
-/// Writes `path` as a whole and brings it to the device. It is read-only then, as Kafka's snapshots are.
+/// Writes `path` as a whole and brings it to the device. Snapshots are read-only then, as Kafka's are.
 pub fn write(
     path: &Path,
     contents: Contents<'_, impl Iterator<Item = MetadataRecord>>,
@@ -225,10 +243,12 @@ pub fn write(
             source,
         },
     })?;
+    let name = path.file_name().and_then(|name| name.to_str());
+    let is_snapshot = name.and_then(SnapshotId::of_file_name).is_some();
     let finish = || {
-        let mut permissions = file.metadata()?.permissions();
-        std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o400);
-        file.set_permissions(permissions)?;
+        if is_snapshot {
+            file.set_permissions(Permissions::from_mode(0o400))?;
+        }
         file.sync_all()?;
         fs::rename(part, path)?;
         path.parent()

@@ -8,9 +8,11 @@ use super::*;
 use crate::config::Settings;
 use crate::config::features::FEATURES;
 use crate::controller::snapshots::Policy;
-use crate::controller::{Controller, Options};
+use crate::controller::{Controller, Options, StartError};
 use crate::error_code::ErrorCode;
 use crate::ids::{BrokerEpoch, NodeId, Offset};
+use crate::log;
+use crate::log::fs::faulty::{Fault, Faulty};
 use crate::messages::broker_registration_request::Feature;
 use crate::messages::controller_registration_request;
 use crate::messages::{
@@ -39,12 +41,21 @@ impl Node {
         change: impl FnOnce(&mut Policy),
         listeners: Vec<Arc<dyn MetadataListener>>,
     ) -> Node {
+        let change = |options: &mut Options| change(&mut options.snapshots);
+        Node::try_start(directory, change, listeners).await.unwrap()
+    }
+
+    async fn try_start(
+        directory: &Path,
+        change: impl FnOnce(&mut Options),
+        listeners: Vec<Arc<dyn MetadataListener>>,
+    ) -> Result<Node, StartError> {
         let settings = Arc::new(Settings::default_for(directory));
         let clock = Clock::manual(Timestamp(1_795_258_183_155));
         let published = Arc::new(Published::default());
         let machine = Machine::new(CLUSTER, settings.clone());
         let mut options = Options::of(&settings);
-        change(&mut options.snapshots);
+        change(&mut options);
         let controller = Controller::start(
             options,
             machine,
@@ -52,14 +63,19 @@ impl Node {
             published.clone(),
             listeners,
         );
-        Node {
-            controller: controller.await.unwrap(),
+        Ok(Node {
+            controller: controller.await?,
             published,
             clock,
-        }
+        })
     }
 
     async fn register(&self) -> BrokerEpoch {
+        self.try_register().await.unwrap()
+    }
+
+    /// `None` when the controller has stopped.
+    async fn try_register(&self) -> Option<BrokerEpoch> {
         let features = FEATURES.iter().map(|feature| {
             Feature::default()
                 .with_name(StrBytes::from_static_str(feature.name))
@@ -76,12 +92,12 @@ impl Node {
             .controller
             .submit(Command::RegisterBroker(request))
             .await
-            .unwrap();
+            .ok()?;
         let Answer::RegisterBroker(response) = answer else {
             panic!("{answer:?}")
         };
         assert_eq!(response.error_code, ErrorCode::None as i16);
-        BrokerEpoch(response.broker_epoch)
+        Some(BrokerEpoch(response.broker_epoch))
     }
 
     fn image(&self) -> Arc<Image> {
@@ -433,4 +449,73 @@ async fn a_controller_that_may_not_vote_alone_waits_for_the_others() {
     let answer = controller.submit(Command::RegisterController(request));
     assert_eq!(answer.await, Err(Error::NotController));
     controller.stop().await.unwrap();
+}
+
+fn on(disk: &Arc<Faulty>) -> impl FnOnce(&mut Options) {
+    let storage = log::Storage {
+        fs: disk.clone(),
+        ..log::Storage::default()
+    };
+    move |options| options.consensus.journal.storage = storage
+}
+
+#[tokio::test]
+async fn a_disk_that_cannot_flush_stops_the_controller_and_nothing_unflushed_is_answered() {
+    let directory = directory();
+    let disk = Arc::new(Faulty::default());
+    let node = Node::try_start(directory.path(), on(&disk), Vec::new())
+        .await
+        .unwrap();
+    let epoch = node.register().await;
+    first_id(node.controller.submit(allocate(epoch)).await);
+    disk.fail_syncs();
+    assert_eq!(
+        node.controller.submit(allocate(epoch)).await,
+        Err(Error::Stopped)
+    );
+    node.controller.closed().await;
+    assert!(!node.controller.is_active());
+    assert_eq!(node.image().next_producer_id().0, 1000);
+    assert_eq!(
+        node.controller.submit(Command::NoOp).await,
+        Err(Error::Stopped)
+    );
+}
+
+/// The process dies in the middle of each of its writes in turn.
+#[tokio::test]
+async fn what_was_answered_before_a_crash_is_there_after_it() {
+    for step in 0..60 {
+        let directory = directory();
+        let disk = Arc::new(Faulty::default());
+        disk.at(
+            step,
+            if step % 2 == 0 {
+                Fault::TornCrash
+            } else {
+                Fault::Crash
+            },
+        );
+        let mut answered = 0;
+        if let Ok(node) = Node::try_start(directory.path(), on(&disk), Vec::new()).await
+            && let Some(epoch) = node.try_register().await
+        {
+            while answered < 8 {
+                match node.controller.submit(allocate(epoch)).await {
+                    Ok(_) => answered += 1,
+                    Err(error) => {
+                        assert_eq!(error, Error::Stopped);
+                        break;
+                    }
+                }
+            }
+        }
+        let again = Node::start(directory.path()).await;
+        let there = again.image().next_producer_id().0;
+        assert!(
+            (answered * 1000..=answered * 1000 + 1000).contains(&there),
+            "step {step}: {there} of {answered}"
+        );
+        again.register().await;
+    }
 }

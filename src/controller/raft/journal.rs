@@ -29,6 +29,8 @@ pub(crate) struct JournalConfig {
     pub(crate) batch_bytes_max: u32,
     /// `internal.metadata.delete.delay.millis`
     pub(crate) delete_delay_ms: i64,
+    /// How it reaches the disk.
+    pub(crate) storage: Storage,
 }
 
 pub(crate) struct Journal {
@@ -63,7 +65,7 @@ impl Journal {
             directory.to_owned(),
             log_config,
             options,
-            Storage::default(),
+            config.storage.clone(),
         )
         .map_err(failed)?;
         let metadata = directory.join("partition.metadata");

@@ -36,6 +36,10 @@ fn kafkas_voters_are_read() {
         })
     );
     assert!(checkpoint.records.is_empty());
+    assert_eq!(
+        last_contained_log_timestamp(&path).unwrap(),
+        checkpoint.last_contained_log_timestamp
+    );
 }
 
 #[test]

@@ -36,6 +36,7 @@ fn config(segment_bytes: u32) -> JournalConfig {
         segment_ms: i64::MAX,
         batch_bytes_max: 8 << 20,
         delete_delay_ms: 0,
+        storage: crate::log::Storage::default(),
     }
 }
 
