@@ -20,12 +20,22 @@ use crate::messages::{
 };
 
 mod api_versions;
+pub(crate) mod auto_topics;
+mod cluster;
+mod controlled;
+mod create_partitions;
+mod create_topics;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
 mod describe_quorum;
+mod describe_topic_partitions;
 mod errors;
 mod fetch;
 mod init_producer_id;
 mod leaders;
 mod list_offsets;
+mod metadata;
 mod produce;
 
 /// The length in front of a frame.
@@ -134,9 +144,16 @@ pub(crate) static TABLE: &[Entry] = &[
     entry::<produce::Produce>(),
     entry::<fetch::Fetch>(),
     entry::<list_offsets::ListOffsets>(),
+    entry::<metadata::Metadata>(),
     entry::<api_versions::ApiVersions>(),
+    entry::<create_topics::CreateTopics>(),
+    entry::<delete_topics::DeleteTopics>(),
     entry::<init_producer_id::InitProducerId>(),
+    entry::<describe_configs::DescribeConfigs>(),
+    entry::<create_partitions::CreatePartitions>(),
     entry::<describe_quorum::DescribeQuorum>(),
+    entry::<describe_cluster::DescribeCluster>(),
+    entry::<describe_topic_partitions::DescribeTopicPartitions>(),
 ];
 
 /// Why a request closes its connection. (As SocketServer.processCompletedReceives does.)

@@ -1,0 +1,38 @@
+//! Requests that the controller decides: put in order at once, answered when the decision is committed or the client's
+//! time is up.
+
+use std::time::Duration;
+
+use super::{Context, Reply};
+use crate::controller::{Answer, Command, Error};
+use crate::error_code::ErrorCode;
+
+/// Gives a command to the controller. `pick` takes the response out of its answer, `refuse` makes one of an error.
+pub(super) fn reply<R: Send + 'static>(
+    ctx: &Context<'_>,
+    command: Command,
+    timeout_ms: i32,
+    pick: impl FnOnce(Answer) -> Option<R> + Send + 'static,
+    refuse: impl FnOnce(ErrorCode) -> R + Send + 'static,
+) -> Reply<R> {
+    // A client that gives no time is answered that it is over, and nothing is done. (QuorumController's deadlines)
+    let timeout = match u64::try_from(timeout_ms) {
+        Ok(ms) if ms > 0 => Duration::from_millis(ms),
+        _ => return Reply::Now(refuse(ErrorCode::RequestTimedOut)),
+    };
+    let decided = ctx.broker.controller().submit(command);
+    Reply::later(async move {
+        match tokio::time::timeout(timeout, decided).await {
+            Ok(Ok(answer)) => pick(answer).expect("the controller answers what it was asked"),
+            Ok(Err(error)) => refuse(code(&error)),
+            Err(_) => refuse(ErrorCode::RequestTimedOut),
+        }
+    })
+}
+
+fn code(error: &Error) -> ErrorCode {
+    match error {
+        Error::NotController | Error::Stopped => ErrorCode::NotController,
+        Error::Busy => ErrorCode::RequestTimedOut,
+    }
+}
