@@ -98,6 +98,8 @@ pub(super) fn message_of_invalid(invalid: &Invalid, partition: &TopicPartition) 
 pub(super) fn message_of_record(error: &RecordError, partition: &TopicPartition) -> String {
     match error.fault {
         RecordFault::NoKey => format!("{} in topic partition {partition}", error.fault),
-        RecordFault::Timestamp { .. } | RecordFault::LogAppendTime => error.fault.to_string(),
+        RecordFault::Timestamp { .. } | RecordFault::LogAppendTime { .. } => {
+            error.fault.to_string()
+        }
     }
 }

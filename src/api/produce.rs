@@ -26,7 +26,7 @@ use super::leaders::{Leaders, resolve_by_id, resolve_by_name};
 use super::{Api, Context, Reply, errors};
 use crate::error_code::ErrorCode;
 use crate::ids::{LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicPartition};
-use crate::log::Origin;
+use crate::log::{AppendError, Origin};
 use crate::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use crate::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
@@ -100,6 +100,9 @@ struct Wait {
 enum Refusal {
     Code(ErrorCode),
     Message(ErrorCode, String),
+    /// What is asked of every Produce request.
+    Form(Invalid),
+    /// What the topic asks.
     Invalid(Invalid),
     Replica(replica::Error),
 }
@@ -154,7 +157,8 @@ impl Produced {
         if topic.partition(index).is_none() {
             return Err(Refusal::Code(ErrorCode::UnknownTopicOrPartition));
         }
-        let batch = produced_batch(data.records.unwrap_or_default(), self.version)?;
+        let batch = produced_batch(data.records.unwrap_or_default(), self.version)
+            .map_err(Refusal::Form)?;
         if batch.header.is_transactional() {
             return Err(self.unverified());
         }
@@ -216,7 +220,7 @@ impl Produced {
         let name = topic.map(|topic| TopicPartition::new(topic.name.clone(), index));
         let mut answer = refusal.answer(index, name.as_ref());
         let Some(topic) = topic else { return answer };
-        if told_log_start(answer.error_code)
+        if refusal.tells_log_start()
             && let Ok(partition) = self.leaders.partition(topic, PartitionIndex(index))
         {
             answer.log_start_offset = partition.log_start_offset().0;
@@ -248,6 +252,31 @@ impl From<replica::Error> for Refusal {
 }
 
 impl Refusal {
+    /// Kafka tells the log start offset beside the errors that it does not expect while it appends.
+    /// (ReplicaManager.appendRecordsToLeader)
+    fn tells_log_start(&self) -> bool {
+        match self {
+            Refusal::Code(_) | Refusal::Message(..) | Refusal::Form(_) => false,
+            Refusal::Invalid(invalid) => ![ErrorCode::MessageTooLarge, ErrorCode::CorruptMessage]
+                .contains(&errors::of_invalid(invalid)),
+            Refusal::Replica(error) => match error {
+                replica::Error::NotLeader
+                | replica::Error::Gone
+                | replica::Error::Offline
+                | replica::Error::Storage(_)
+                | replica::Error::Append(
+                    AppendError::LargerThanSegment { .. } | AppendError::Malformed,
+                ) => false,
+                replica::Error::FencedLeaderEpoch { .. }
+                | replica::Error::UnknownLeaderEpoch { .. }
+                | replica::Error::NotEnoughReplicas { .. }
+                | replica::Error::OffsetOutOfRange { .. }
+                | replica::Error::NoSuchEpoch(_)
+                | replica::Error::Append(_) => true,
+            },
+        }
+    }
+
     fn answer(&self, index: i32, name: Option<&TopicPartition>) -> PartitionProduceResponse {
         let mut answer = PartitionProduceResponse {
             index,
@@ -261,7 +290,7 @@ impl Refusal {
                 *code
             }
             Refusal::Replica(error) => errors::of_replica(error),
-            Refusal::Invalid(invalid) => {
+            Refusal::Form(invalid) | Refusal::Invalid(invalid) => {
                 if let Some(name) = name {
                     answer.error_message =
                         errors::message_of_invalid(invalid, name).map(Into::into);
@@ -288,22 +317,6 @@ fn record_errors(invalid: &Invalid, name: &TopicPartition) -> Vec<BatchIndexAndE
         ..Default::default()
     });
     told.collect()
-}
-
-/// Kafka tells the log start offset beside those errors that it does not expect while it appends.
-/// (ReplicaManager.appendRecordsToLeader)
-fn told_log_start(code: i16) -> bool {
-    [
-        ErrorCode::InvalidRecord,
-        ErrorCode::InvalidTimestamp,
-        ErrorCode::OutOfOrderSequenceNumber,
-        ErrorCode::InvalidProducerEpoch,
-        ErrorCode::NotEnoughReplicas,
-        ErrorCode::InvalidTxnState,
-        ErrorCode::UnknownServerError,
-    ]
-    .iter()
-    .any(|told| told.code() == code)
 }
 
 fn endpoint(id: i32, host: &str, port: i32, rack: Option<&str>) -> NodeEndpoint {

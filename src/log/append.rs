@@ -43,6 +43,8 @@ impl Log {
             Verdict::Duplicate(known) => {
                 return Ok(AppendInfo {
                     duplicate: true,
+                    // Also under CreateTime, as Kafka tells it. (UnifiedLog.append)
+                    log_append_time: Some(known.timestamp),
                     rolled: false,
                     flush_due: false,
                     ..self.info(

@@ -95,8 +95,16 @@ pub enum RecordFault {
         first: Timestamp,
         last: Timestamp,
     },
-    #[error("Invalid timestamp type. Producer should not set timestamp type to LogAppendTime.")]
-    LogAppendTime,
+    #[error(
+        "Invalid timestamp type in message DefaultRecord(offset={offset}, timestamp={timestamp}, key={key} bytes, \
+         value={value} bytes). Producer should not set timestamp type to LogAppendTime."
+    )]
+    LogAppendTime {
+        offset: Offset,
+        timestamp: Timestamp,
+        key: usize,
+        value: usize,
+    },
 }
 
 impl RecordFault {
@@ -345,7 +353,12 @@ fn check_record(
             last: now.plus_ms(rules.timestamp_after_max_ms),
         });
     }
-    (header.timestamp_type() == TimestampType::LogAppendTime).then_some(RecordFault::LogAppendTime)
+    (header.timestamp_type() == TimestampType::LogAppendTime).then(|| RecordFault::LogAppendTime {
+        offset: record.offset,
+        timestamp: record.timestamp,
+        key: record.key.map_or(0, <[u8]>::len),
+        value: record.value.map_or(0, <[u8]>::len),
+    })
 }
 
 fn out_of_range(timestamp: Timestamp, rules: &Rules, now: Timestamp) -> bool {
