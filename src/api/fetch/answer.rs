@@ -1,18 +1,22 @@
 //! From what was read to the response, by what the session has told before.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::request::BY_ID;
 use super::{Fetching, Pass, index_of};
+use crate::api::leaders::Leaders;
 use crate::error_code::ErrorCode;
-use crate::ids::Offset;
+use crate::ids::{Offset, PartitionIndex};
 use crate::messages::fetch_response::{
     AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
     PartitionData,
 };
 use crate::messages::{FetchRequest, FetchResponse, Records, StrBytes};
+use crate::metadata::Topic;
+use crate::replica::ReadInfo;
 use crate::replica::session::{self, Told, TopicKey};
-use crate::replica::{Isolation, ReadInfo};
 
 /// From this version on the leader is told beside an error that another leader explains.
 const LEADER_HINTS: i16 = 16;
@@ -74,7 +78,7 @@ impl Fetching {
             mut leaders,
             session,
             targets,
-            limits,
+            limits: _,
         } = self;
         let told: Vec<Told> = pass.reads.iter().map(told).collect();
         let keys: Vec<_> = session
@@ -98,29 +102,7 @@ impl Fetching {
             if finished.named.as_ref().is_some_and(|named| !named[at]) {
                 continue;
             }
-            let known = targets[at].topic();
-            let mut data = match read {
-                Ok(info) => found(index.0, info),
-                Err(code) => PartitionData {
-                    // Of what the cluster does not know Kafka answers an empty list here, of other errors none.
-                    aborted_transactions: known.is_none().then(Vec::new),
-                    ..failed(index.0, code)
-                },
-            };
-            let moved = [
-                ErrorCode::NotLeaderOrFollower.code(),
-                ErrorCode::FencedLeaderEpoch.code(),
-            ];
-            if let Some(known) =
-                known.filter(|_| version >= LEADER_HINTS && moved.contains(&data.error_code))
-            {
-                let (id, epoch) = leaders.hint(known, index);
-                data.current_leader = LeaderIdAndEpoch {
-                    leader_id: id.0,
-                    leader_epoch: epoch.0,
-                    ..Default::default()
-                };
-            }
+            let data = data_of(version, &mut leaders, targets[at].topic(), index, read);
             match (&last, responses.last_mut()) {
                 (Some(same), Some(response)) if *same == topic => response.partitions.push(data),
                 _ => responses.push(FetchableTopicResponse {
@@ -130,7 +112,6 @@ impl Fetching {
             }
             last = Some(topic);
         }
-        debug_assert!(limits.isolation != Isolation::ReadCommitted || version >= 4);
         FetchResponse {
             session_id: finished.session_id,
             responses,
@@ -138,6 +119,37 @@ impl Fetching {
             ..Default::default()
         }
     }
+}
+
+/// What is answered of one partition; `topic` is `None` when the cluster does not have it.
+fn data_of(
+    version: i16,
+    leaders: &mut Leaders,
+    topic: Option<&Arc<Topic>>,
+    index: PartitionIndex,
+    read: Result<ReadInfo, ErrorCode>,
+) -> PartitionData {
+    let code = match read {
+        Ok(info) => return found(index.0, info),
+        Err(code) => code,
+    };
+    let mut data = failed(index.0, code);
+    let Some(topic) = topic else { return data };
+    // Of what the cluster does not know Kafka answers an empty list, of other errors none.
+    data.aborted_transactions = None;
+    let moved = matches!(
+        code,
+        ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch
+    );
+    if moved && version >= LEADER_HINTS {
+        let (id, epoch) = leaders.hint(topic, index);
+        data.current_leader = LeaderIdAndEpoch {
+            leader_id: id.0,
+            leader_epoch: epoch.0,
+            ..Default::default()
+        };
+    }
+    data
 }
 
 fn named(topic: &TopicKey) -> FetchableTopicResponse {
