@@ -16,8 +16,6 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error_code::ErrorCode;
 use crate::ids::{NodeId, PartitionIndex, TopicId};
-use crate::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
-use crate::messages::{TopicName, text};
 use crate::metadata::{CONSUMER_OFFSETS, Delta, Image, MetadataListener};
 use crate::record::Compression;
 use crate::record::compress::Codec;
@@ -32,17 +30,9 @@ pub enum Said {
     Later(Pin<Box<dyn Future<Output = Result<Response, ErrorCode>> + Send>>),
 }
 
-/// The settings with which `__consumer_offsets` is created.
-struct TopicSettings {
-    partitions: i32,
-    replication_factor: i16,
-    segment_bytes: i32,
-}
-
 /// See the module.
 pub struct GroupCoordinator {
     node: NodeId,
-    topic: TopicSettings,
     /// How many partitions there are; the setting as long as the topic is not there.
     partitions: AtomicI32,
     /// Whether an image has been seen.
@@ -63,34 +53,11 @@ impl GroupCoordinator {
         };
         GroupCoordinator {
             node: settings.node_id(),
-            topic: TopicSettings {
-                partitions: settings.offsets_topic_num_partitions(),
-                replication_factor: settings.offsets_topic_replication_factor(),
-                segment_bytes: settings.offsets_topic_segment_bytes(),
-            },
             partitions: AtomicI32::new(settings.offsets_topic_num_partitions()),
             started: AtomicBool::new(false),
             replicas,
             runtime: Runtime::start(Machine::new(group_config(settings)), config, clock),
         }
-    }
-
-    /// `__consumer_offsets` as it is created when it is first needed. (AutoTopicCreationManager.creatableTopic)
-    pub fn topic(&self) -> CreatableTopic {
-        let config = |name: &str, value: &str| {
-            CreatableTopicConfig::default()
-                .with_name(text(name))
-                .with_value(Some(text(value)))
-        };
-        CreatableTopic::default()
-            .with_name(TopicName(text(CONSUMER_OFFSETS)))
-            .with_num_partitions(self.topic.partitions)
-            .with_replication_factor(self.topic.replication_factor)
-            .with_configs(vec![
-                config("cleanup.policy", "compact"),
-                config("compression.type", "producer"),
-                config("segment.bytes", &self.topic.segment_bytes.to_string()),
-            ])
     }
 
     pub fn config(&self) -> &group::Config {

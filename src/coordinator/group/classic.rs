@@ -366,7 +366,8 @@ impl Member {
     }
 }
 
-/// Adds the topics of a ConsumerProtocolSubscription: version, then an array of topic names, in all versions.
+/// Adds the topics of a ConsumerProtocolSubscription: version, an array of topic names, and user data, as all versions
+/// begin.
 fn read_topics(mut subscription: Bytes, topics: &mut BTreeSet<String>) -> Option<()> {
     let version = subscription.try_get_i16().ok()?;
     if version < 0 {
@@ -379,7 +380,10 @@ fn read_topics(mut subscription: Bytes, topics: &mut BTreeSet<String>) -> Option
         }
         topics.insert(String::from_utf8(subscription.split_to(length).to_vec()).ok()?);
     }
-    Some(())
+    match subscription.try_get_i32().ok()? {
+        -1 => Some(()),
+        length => (usize::try_from(length).ok()? <= subscription.len()).then_some(()),
+    }
 }
 
 /// One event for one group: the group, and what the event may move besides.

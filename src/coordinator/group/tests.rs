@@ -168,6 +168,7 @@ fn subscription(topics: &str) -> Bytes {
         bytes.extend(u16::try_from(topic.len()).unwrap().to_be_bytes());
         bytes.extend(topic.as_bytes());
     }
+    bytes.extend((-1i32).to_be_bytes());
     bytes.into()
 }
 

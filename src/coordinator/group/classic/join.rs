@@ -51,6 +51,7 @@ pub(in crate::coordinator::group) fn join_error(member_id: &str, error: ErrorCod
     Response::Join(
         JoinGroupResponse::default()
             .with_member_id(text(member_id))
+            .with_protocol_name(None)
             .with_error_code(error.code()),
     )
 }
@@ -124,11 +125,7 @@ impl Turn<'_> {
             return;
         }
         if let Err(error) = self.group.validate_member(member_id, join.instance_id()) {
-            let response = JoinGroupResponse::default()
-                .with_member_id(text(member_id))
-                .with_error_code(error.code())
-                .with_protocol_name(None);
-            self.reply(join.ticket, Response::Join(response));
+            self.reply(join.ticket, join_error(member_id, error));
             return;
         }
         let unchanged = self
@@ -255,11 +252,7 @@ impl Turn<'_> {
 
     fn fence(&mut self, member_id: &Arc<str>) {
         if let Some(ticket) = self.group.take_awaiting_join(member_id) {
-            let response = JoinGroupResponse::default()
-                .with_member_id(text(member_id))
-                .with_error_code(ErrorCode::FencedInstanceId.code())
-                .with_protocol_name(None);
-            self.reply(ticket, Response::Join(response));
+            self.reply(ticket, join_error(member_id, ErrorCode::FencedInstanceId));
         }
         self.answer_sync(member_id, ErrorCode::FencedInstanceId);
     }
