@@ -32,9 +32,14 @@ impl Log {
             return Ok(());
         }
         self.sync_range(from, end)
-            .inspect_err(|_| self.offline.store(true, Ordering::Release))?;
+            .inspect_err(|_| self.go_offline())?;
         self.recovery_point.fetch_max(end.0, Ordering::AcqRel);
         Ok(())
+    }
+
+    /// Takes no more appends.
+    pub(super) fn go_offline(&self) {
+        self.offline.store(true, Ordering::Release);
     }
 
     fn sync_range(&self, from: Offset, end: Offset) -> Result<(), Error> {

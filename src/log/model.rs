@@ -161,6 +161,27 @@ impl Run {
             Operation::NextEpoch => model.epoch += 1,
             Operation::Roll => drop(log.roll(NOW).unwrap()),
             Operation::Flush => drop(log.flush().unwrap()),
+            Operation::Truncate { .. }
+            | Operation::Restart { .. }
+            | Operation::AdvanceStart { .. }
+            | Operation::Retain => self.cut(operation),
+            Operation::Read {
+                percent,
+                max_bytes,
+                below_percent,
+            } => {
+                let (from, below) = (model.at(percent), model.at(below_percent));
+                check_read(log, model, from, max_bytes, below);
+            }
+            Operation::ReopenClean | Operation::Crash | Operation::TornCrash { .. } => {
+                self.reopen(operation)
+            }
+        }
+    }
+
+    fn cut(&mut self, operation: &Operation) {
+        let Run { log, model, .. } = self;
+        match *operation {
             Operation::Truncate { percent } => {
                 let end = model.at(percent);
                 log.truncate_to(Offset(end)).unwrap();
@@ -180,17 +201,7 @@ impl Run {
                 log.delete_old_segments(Offset(model.end), NOW).unwrap();
                 log.remove_deleted(NOW.plus_ms(60_000)).unwrap();
             }
-            Operation::Read {
-                percent,
-                max_bytes,
-                below_percent,
-            } => {
-                let (from, below) = (model.at(percent), model.at(below_percent));
-                check_read(log, model, from, max_bytes, below);
-            }
-            Operation::ReopenClean | Operation::Crash | Operation::TornCrash { .. } => {
-                self.reopen(operation)
-            }
+            _ => unreachable!("the caller sorts them"),
         }
     }
 

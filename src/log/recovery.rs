@@ -178,7 +178,8 @@ fn settle_clean(
     };
     let settled = settle(active, config, UNVERIFIED, None)?;
     if let Some(bad) = settled.bad {
-        cut(active, &settled, bad, options.recovery_point)?;
+        refuse_below(active, &settled, bad, options.recovery_point)?;
+        cut(active, &settled, bad)?;
     }
     Ok(Some(settled.next_offset))
 }
@@ -201,11 +202,13 @@ fn settle_unclean(
         let settled = settle(&segment, config, from, Some(epochs))?;
         end = Some(settled.next_offset);
         if let Some(bad) = settled.bad {
-            cut(&segment, &settled, bad, from)?;
-            for unreachable in segments.split_off(at + 1) {
+            refuse_below(&segment, &settled, bad, from)?;
+            // From the end, so that a crash leaves no gap.
+            for unreachable in segments.split_off(at + 1).iter().rev() {
                 warn!(segment = %unreachable.path().display(), "removed: the log ends before it");
                 unreachable.remove()?;
             }
+            cut(&segment, &settled, bad)?;
             break;
         }
         if at + 1 < segments.len() {
@@ -287,16 +290,21 @@ fn settle(
     }
 }
 
-/// Cuts a segment behind its last sound batch, unless what is bad had reached the device.
-fn cut(
-    segment: &Arc<Segment>,
+/// What is bad below the recovery point had reached the device and is not to be cut off.
+fn refuse_below(
+    segment: &Segment,
     settled: &Settled,
     bad: &'static str,
     recovery_point: Offset,
 ) -> Result<(), Error> {
-    if settled.next_offset < recovery_point {
-        return Err(Error::corrupt(&segment.path(), settled.position, bad));
+    if settled.next_offset >= recovery_point {
+        return Ok(());
     }
+    Err(Error::corrupt(&segment.path(), settled.position, bad))
+}
+
+/// Cuts a segment behind its last sound batch.
+fn cut(segment: &Arc<Segment>, settled: &Settled, bad: &'static str) -> Result<(), Error> {
     let lost = segment.size() - settled.position;
     warn!(segment = %segment.path().display(), "{bad}: cut at byte {}, {lost} bytes dropped", settled.position);
     let largest = segment.largest_timestamp()?;

@@ -867,3 +867,52 @@ fn an_interrupted_compaction_is_completed_or_undone() {
     assert_eq!(read_all(&open(&dir, LogOptions::default())), expected);
     assert!(!at(second).exists() && !at("00000000000000000000.log.swap").exists());
 }
+
+#[test]
+fn a_fault_in_a_truncation_leaves_a_prefix() {
+    let run = |fault: Option<(u64, Fault)>| {
+        let dir = tempfile::tempdir().unwrap();
+        let fs = Arc::new(Faulty::default());
+        let storage = Storage {
+            fs: fs.clone(),
+            ..Storage::default()
+        };
+        let log = Log::open(
+            dir.path().to_owned(),
+            config(),
+            LogOptions::default(),
+            storage,
+        )
+        .unwrap();
+        for n in 0..100 {
+            let batch = produced(7, 0, n, 1, false);
+            log.append_as_leader(&batch, LeaderEpoch(n / 15), Origin::Client, NOW)
+                .unwrap();
+        }
+        let before = fs.steps();
+        if let Some((step, fault)) = fault {
+            fs.at(before + step, fault);
+        }
+        let truncated = log.truncate_to(Offset(30)).is_ok();
+        let appended = log.append_as_leader(&batch(1, 1), LeaderEpoch(9), Origin::Client, NOW);
+        assert!(truncated || appended.is_err(), "{fault:?}");
+        drop(log);
+        let log = open(&dir, unclean(0));
+        let offsets: Vec<i64> = read_all(&log).iter().map(|(base, _)| *base).collect();
+        assert!(offsets.len() >= 30, "{fault:?}");
+        assert_eq!(
+            offsets,
+            (0..offsets.len() as i64).collect::<Vec<_>>(),
+            "{fault:?}"
+        );
+        if truncated {
+            assert!(offsets.len() <= 31, "{fault:?}");
+        }
+        fs.steps() - before
+    };
+    for step in 0..run(None) {
+        for fault in [Fault::Fail, Fault::Crash] {
+            run(Some((step, fault)));
+        }
+    }
+}

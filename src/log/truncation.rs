@@ -13,14 +13,22 @@ use crate::ids::{LeaderEpoch, Offset};
 impl Log {
     /// Drops all records from `offset` on, and with them the rest of their batch. The log ends there afterwards, or
     /// where that batch began, or where it ended before.
+    ///
+    /// When this or [`Log::truncate_fully_and_start_at`] fails midway the log takes no more appends: what it holds is
+    /// found out when it is opened again.
     pub fn truncate_to(&self, offset: Offset) -> Result<(), Error> {
         let mut appender = self.lock_for_append()?;
         if offset >= self.log_end_offset() {
             return Ok(());
         }
+        self.cut(&mut appender, offset)
+            .inspect_err(|_| self.go_offline())
+    }
+
+    fn cut(&self, appender: &mut Appender, offset: Offset) -> Result<(), Error> {
         let mut segments = Vec::clone(&self.segments.load());
         if segments[0].base_offset() > offset {
-            return self.restart(&mut appender, offset);
+            return self.restart(appender, offset);
         }
         let dropped =
             segments.split_off(segments.partition_point(|segment| segment.base_offset() <= offset));
@@ -36,11 +44,12 @@ impl Log {
         self.segments.store(Arc::new(segments));
         *lock(&self.tail) = Tail::new(active.base_offset(), offset, size);
         self.end_offset.store(offset.0, Ordering::Release);
-        for segment in dropped {
+        // From the end, so that a crash leaves no gap.
+        for segment in dropped.iter().rev() {
             segment.remove()?;
         }
         active.truncate(size, offset)?;
-        self.after_truncation(&mut appender, offset)
+        self.after_truncation(appender, offset)
     }
 
     fn after_truncation(&self, appender: &mut Appender, offset: Offset) -> Result<(), Error> {
@@ -72,6 +81,7 @@ impl Log {
     pub fn truncate_fully_and_start_at(&self, offset: Offset) -> Result<(), Error> {
         let mut appender = self.lock_for_append()?;
         self.restart(&mut appender, offset)
+            .inspect_err(|_| self.go_offline())
     }
 
     fn restart(&self, appender: &mut Appender, offset: Offset) -> Result<(), Error> {
@@ -81,7 +91,7 @@ impl Log {
         self.end_offset.store(offset.0, Ordering::Release);
         self.start_offset.store(offset.0, Ordering::Release);
         self.recovery_point.store(offset.0, Ordering::Release);
-        for segment in dropped.iter() {
+        for segment in dropped.iter().rev() {
             segment.remove()?;
         }
         for snapshot in std::mem::take(&mut appender.snapshots) {
