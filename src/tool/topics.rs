@@ -35,8 +35,8 @@ const TIMEOUT_MS: i32 = 30_000;
 /// ConfigResource type of a topic.
 const TOPIC_RESOURCE: i8 = 2;
 
-/// Sources of a config that count as an override. (DescribeConfigsResponse.ConfigSource)
-const TOPIC_CONFIG_SOURCE: i8 = 1;
+/// The source of a config that nobody has set. (DescribeConfigsResponse.ConfigSource)
+const DEFAULT_CONFIG_SOURCE: i8 = 5;
 
 #[derive(Args, Debug)]
 pub struct Topics {
@@ -446,6 +446,7 @@ async fn overrides(
         DescribeConfigsResource::default()
             .with_resource_type(TOPIC_RESOURCE)
             .with_resource_name(text(name))
+            .with_configuration_keys(None)
     };
     let request =
         DescribeConfigsRequest::default().with_resources(names.iter().map(resource).collect());
@@ -463,7 +464,7 @@ async fn overrides(
                 .value
                 .map(|value| value.to_string())
                 .unwrap_or_default();
-            let overridden = config.config_source == TOPIC_CONFIG_SOURCE;
+            let overridden = config.config_source != DEFAULT_CONFIG_SOURCE;
             (config.name.to_string(), Config { value, overridden })
         });
         described.insert(result.resource_name.to_string(), configs.collect());

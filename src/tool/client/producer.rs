@@ -217,7 +217,9 @@ impl Producer {
     }
 
     async fn learn_identity(&mut self) -> Result<(), Error> {
-        let request = InitProducerIdRequest::default().with_transaction_timeout_ms(i32::MAX);
+        let request = InitProducerIdRequest::default()
+            .with_transactional_id(None)
+            .with_transaction_timeout_ms(i32::MAX);
         let mut backoff = Backoff::default();
         loop {
             let response = self.client.call(&request).await?;
@@ -228,7 +230,13 @@ impl Producer {
                 ));
                 return Ok(());
             }
-            if !backoff.wait().await {
+            let passing = [
+                ErrorCode::CoordinatorLoadInProgress,
+                ErrorCode::CoordinatorNotAvailable,
+            ];
+            if !passing.contains(&ErrorCode::from_code(response.error_code))
+                || !backoff.wait().await
+            {
                 return check(response.error_code, || "a producer id".to_owned());
             }
         }
