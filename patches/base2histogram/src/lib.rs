@@ -20,7 +20,10 @@ pub struct Histogram<T = ()> {
 
 impl<T> Default for Histogram<T> {
     fn default() -> Histogram<T> {
-        Histogram { counts: [0; BUCKETS], data: PhantomData }
+        Histogram {
+            counts: [0; BUCKETS],
+            data: PhantomData,
+        }
     }
 }
 
@@ -86,7 +89,11 @@ pub struct PercentileStats {
 
 impl fmt::Display for PercentileStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} samples, p50 {}, p99 {}, p99.9 {}", self.samples, self.p50, self.p99, self.p99_9)
+        write!(
+            f,
+            "{} samples, p50 {}, p99 {}, p99.9 {}",
+            self.samples, self.p50, self.p99, self.p99_9
+        )
     }
 }
 
@@ -100,7 +107,10 @@ impl AsciiChart {
     }
 
     #[must_use]
-    #[expect(clippy::should_implement_trait, reason = "the name that openraft calls")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the name that openraft calls"
+    )]
     pub fn add<T>(mut self, name: impl Into<String>, histogram: Histogram<T>) -> AsciiChart {
         self.0.push((name.into(), histogram.percentile_stats()));
         self
@@ -109,7 +119,9 @@ impl AsciiChart {
 
 impl fmt::Display for AsciiChart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|(name, stats)| writeln!(f, "{name}: {stats}"))
+        self.0
+            .iter()
+            .try_for_each(|(name, stats)| writeln!(f, "{name}: {stats}"))
     }
 }
 
@@ -125,6 +137,9 @@ mod tests {
             histogram.record(value);
         }
         let stats = histogram.percentile_stats();
-        assert_eq!((stats.samples, stats.p0_1, stats.p50, stats.p99), (5, 0, 2, 512));
+        assert_eq!(
+            (stats.samples, stats.p0_1, stats.p50, stats.p99),
+            (5, 0, 2, 512)
+        );
     }
 }
