@@ -3,8 +3,8 @@
 //! names and not the size of the cluster.
 //!
 //! A request takes one image from [`Published`] at its start and keeps it. The controller decides over images and
-//! applies its own records to them; [`Loader`] does the same for records that were committed. Nothing here waits,
-//! reads files or knows who is asking.
+//! applies its own records to them; [`Loader`] does the same for records that were committed. The image knows neither
+//! files nor who is asking; `storage` and `checkpoint` read and write what a node keeps of it.
 
 mod apply;
 mod brokers;

@@ -202,9 +202,9 @@ impl Machine {
                 )
             }
             Command::CreateTopics(request) => self.create_topics(image, request, random),
-            Command::DeleteTopics(request) => super::topics::delete_topics(image, request),
+            Command::DeleteTopics(request) => super::deletions::delete_topics(image, request),
             Command::CreatePartitions(request) => {
-                super::topics::create_partitions(image, request, random)
+                super::partitions::create_partitions(image, request, random)
             }
             Command::AllocateProducerIds(request) => super::producer_ids::allocate(image, request),
             Command::RegisterBroker(request) => self.register_broker(image, request, now),

@@ -9,11 +9,13 @@
 mod bootstrap;
 mod brokers;
 mod configs;
+mod deletions;
 mod driver;
 mod features;
 mod isr;
 pub mod machine;
 mod options;
+mod partitions;
 mod placement;
 mod producer_ids;
 pub mod quorum;

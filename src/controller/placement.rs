@@ -190,3 +190,88 @@ impl Rack {
         self.active.next(round).or_else(|| self.fenced.next(round))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::controller::Seeded;
+
+    fn brokers(of: &[(i32, &str, bool)]) -> Vec<UsableBroker> {
+        let broker = |&(id, rack, fenced): &(i32, &str, bool)| UsableBroker {
+            id: NodeId(id),
+            rack: (!rack.is_empty()).then(|| rack.into()),
+            fenced,
+        };
+        of.iter().map(broker).collect()
+    }
+
+    #[test]
+    fn replicas_are_spread_over_racks_and_leaders_too() {
+        let racks = ["a", "b", "c"];
+        let nine: Vec<_> = (0..9)
+            .map(|id| (id, racks[id as usize / 3], false))
+            .collect();
+        for seed in 0..20 {
+            let placed = place(&brokers(&nine), 9, 3, &mut Seeded::new(seed)).unwrap();
+            for rack in 0..3 {
+                let led = placed.iter().filter(|replicas| replicas[0].0 / 3 == rack);
+                assert_eq!(led.count(), 3, "{placed:?}");
+            }
+            for replicas in placed {
+                let racks: BTreeSet<_> = replicas.iter().map(|node| node.0 / 3).collect();
+                assert_eq!(racks.len(), 3, "{replicas:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_racks_every_broker_leads_in_turn() {
+        let four = brokers(&[
+            (1, "", false),
+            (2, "", false),
+            (3, "", false),
+            (4, "", false),
+        ]);
+        let placed = place(&four, 4, 2, &mut Seeded::new(5)).unwrap();
+        let leaders: BTreeSet<_> = placed.iter().map(|replicas| replicas[0]).collect();
+        assert_eq!(leaders.len(), 4);
+    }
+
+    #[test]
+    fn fenced_brokers_come_last_and_never_first() {
+        let some_fenced = brokers(&[(1, "", true), (2, "", false), (3, "", true), (4, "", false)]);
+        for seed in 0..20 {
+            for replicas in place(&some_fenced, 8, 3, &mut Seeded::new(seed)).unwrap() {
+                let active: BTreeSet<_> = replicas[..2].iter().map(|node| node.0).collect();
+                assert_eq!(active, BTreeSet::from([2, 4]));
+                assert_eq!(replicas.iter().collect::<BTreeSet<_>>().len(), 3);
+            }
+        }
+    }
+
+    #[test]
+    fn one_active_broker_leads_everything() {
+        let one = brokers(&[(1, "a", false), (2, "b", true)]);
+        let placed = place(&one, 5, 2, &mut Seeded::new(3)).unwrap();
+        assert!(
+            placed
+                .iter()
+                .all(|replicas| *replicas == [NodeId(1), NodeId(2)])
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_placed_is_said() {
+        let refused = |brokers: &[UsableBroker], factor| {
+            place(brokers, 1, factor, &mut Seeded::new(1)).unwrap_err()
+        };
+        let one = brokers(&[(1, "", false)]);
+        assert!(refused(&one, 2).contains("only 1 broker(s) are registered"));
+        assert!(refused(&one, -2).contains("must be positive"));
+        assert!(
+            refused(&brokers(&[(1, "", true)]), 1).starts_with("All brokers are currently fenced")
+        );
+    }
+}
