@@ -23,6 +23,8 @@
 
 mod answer;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -83,7 +85,8 @@ impl Api for Fetch {
         if fetching.is_done(&pass) {
             return Reply::Now(fetching.answer(pass));
         }
-        Reply::later(fetching.wait())
+        let deadline = Instant::now() + fetching.limits.max_wait;
+        Reply::later(fetching.wait(deadline))
     }
 }
 
@@ -246,8 +249,7 @@ impl Fetching {
     }
 
     /// Answers when there is enough or `max_wait_ms` has passed.
-    async fn wait(self) -> FetchResponse {
-        let deadline = Instant::now() + self.limits.max_wait;
+    async fn wait(self, deadline: Instant) -> FetchResponse {
         let waiter = Arc::new(Waiter::default());
         let subscriptions: Vec<_> = self
             .targets

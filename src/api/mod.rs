@@ -49,6 +49,8 @@ mod offset_delete;
 mod offset_fetch;
 mod produce;
 mod sync_group;
+#[cfg(test)]
+mod testing;
 
 /// The length in front of a frame.
 const LENGTH_BYTES: usize = 4;

@@ -22,6 +22,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::leaders::{Leaders, resolve_by_id, resolve_by_name};
 use super::{Api, Context, Reply, errors};
 use crate::error_code::ErrorCode;
@@ -67,7 +69,11 @@ impl Api for Produce {
             0 => Reply::Silent,
             ACKS_ALL if produce.waits.iter().any(|wait| !wait.is_over()) => {
                 let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
-                Reply::later(wait_for_replicas(response, produce.waits, timeout))
+                Reply::later(wait_for_replicas(
+                    response,
+                    produce.waits,
+                    Instant::now() + timeout,
+                ))
             }
             _ => Reply::Now(response),
         }
@@ -339,9 +345,8 @@ impl Wait {
 async fn wait_for_replicas(
     mut response: ProduceResponse,
     waits: Vec<Wait>,
-    timeout: Duration,
+    deadline: Instant,
 ) -> ProduceResponse {
-    let deadline = tokio::time::Instant::now() + timeout;
     for wait in waits {
         let replicated = wait
             .partition
@@ -356,3 +361,6 @@ async fn wait_for_replicas(
     }
     response
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+use futures_util::FutureExt;
+use uuid::Uuid;
+
+use super::*;
+use crate::api::testing::Node;
+use crate::ids::{KafkaUuid, Timestamp};
+use crate::log::Origin;
+use crate::messages::fetch_request::{FetchPartition, FetchTopic};
+use crate::messages::fetch_response::PartitionData;
+use crate::record::BatchBuilder;
+
+const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
+fn append(node: &Node, topic: Uuid, value: &[u8]) {
+    let mut builder = BatchBuilder::new();
+    builder.append(NOW, None, Some(value));
+    let partition = node
+        .broker
+        .replicas()
+        .get(KafkaUuid(topic), PartitionIndex(0))
+        .unwrap();
+    partition
+        .append_as_leader(&builder.build_valid(), Origin::Client, 1, None, NOW)
+        .unwrap();
+}
+
+fn fetch(topic: Uuid, from: i64) -> FetchRequest {
+    let partition = FetchPartition {
+        fetch_offset: from,
+        partition_max_bytes: 1 << 20,
+        ..Default::default()
+    };
+    let topic = FetchTopic {
+        topic_id: topic,
+        partitions: vec![partition],
+        ..Default::default()
+    };
+    FetchRequest {
+        max_wait_ms: 60_000,
+        min_bytes: 1,
+        session_epoch: -1,
+        topics: vec![topic],
+        ..Default::default()
+    }
+}
+
+fn only(response: &FetchResponse) -> &PartitionData {
+    assert_eq!((response.error_code, response.responses.len()), (0, 1));
+    &response.responses[0].partitions[0]
+}
+
+fn length(data: &PartitionData) -> usize {
+    data.records
+        .as_ref()
+        .map_or(0, crate::messages::Records::len)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_there_is_answered_at_once() {
+    let mut node = Node::start().await;
+    let topic = node.create_topic("t", 1, &[]).await;
+    append(&node, topic, b"value");
+    let response = node.call::<Fetch>(17, fetch(topic, 0)).await;
+    let data = only(&response);
+    assert_eq!(
+        (
+            data.high_watermark,
+            data.last_stable_offset,
+            data.log_start_offset
+        ),
+        (1, 1, 0)
+    );
+    assert_eq!((length(data), &data.aborted_transactions), (73, &None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_at_the_end_waits_for_the_next_records() {
+    let mut node = Node::start().await;
+    let topic = node.create_topic("t", 1, &[]).await;
+    let Reply::Later(mut response) = node.handle::<Fetch>(17, fetch(topic, 0)) else {
+        panic!("there is nothing")
+    };
+    assert!(response.as_mut().now_or_never().is_none());
+    append(&node, topic, b"value");
+    assert_eq!(length(only(&response.await)), 73);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_waits_for_min_bytes_and_not_longer_than_max_wait() {
+    let mut node = Node::start().await;
+    let topic = node.create_topic("t", 1, &[]).await;
+    let request = FetchRequest {
+        min_bytes: 100,
+        ..fetch(topic, 0)
+    };
+    let Reply::Later(mut response) = node.handle::<Fetch>(17, request) else {
+        panic!("there is nothing")
+    };
+    append(&node, topic, b"value");
+    assert!(response.as_mut().now_or_never().is_none());
+    append(&node, topic, b"value");
+    assert_eq!(length(only(&response.await)), 146);
+    let request = FetchRequest {
+        max_wait_ms: 1,
+        ..fetch(topic, 2)
+    };
+    assert_eq!(length(only(&node.call::<Fetch>(17, request).await)), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiting_fetch_learns_that_its_topic_is_gone() {
+    let mut node = Node::start().await;
+    let topic = node.create_topic("t", 1, &[]).await;
+    let Reply::Later(mut response) = node.handle::<Fetch>(17, fetch(topic, 0)) else {
+        panic!("there is nothing")
+    };
+    assert!(response.as_mut().now_or_never().is_none());
+    node.broker
+        .replicas()
+        .get(KafkaUuid(topic), PartitionIndex(0))
+        .unwrap()
+        .retire();
+    let response = response.await;
+    assert_eq!(
+        only(&response).error_code,
+        ErrorCode::UnknownTopicOrPartition.code()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_batch_comes_however_small_the_limits() {
+    let mut node = Node::start().await;
+    let topic = node.create_topic("t", 1, &[]).await;
+    append(&node, topic, &[b'x'; 1000]);
+    append(&node, topic, &[b'x'; 1000]);
+    let mut request = FetchRequest {
+        max_bytes: 1,
+        ..fetch(topic, 0)
+    };
+    request.topics[0].partitions[0].partition_max_bytes = 1;
+    assert_eq!(length(only(&node.call::<Fetch>(17, request).await)), 1070);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_are_told_at_once() {
+    let mut node = Node::start().await;
+    let topic = node.create_topic("t", 1, &[]).await;
+    let with = |change: fn(&mut FetchPartition)| {
+        let mut request = fetch(topic, 0);
+        change(&mut request.topics[0].partitions[0]);
+        request
+    };
+    let cases = [
+        (
+            with(|partition| partition.fetch_offset = 5),
+            ErrorCode::OffsetOutOfRange,
+        ),
+        (
+            with(|partition| partition.fetch_offset = -1),
+            ErrorCode::OffsetOutOfRange,
+        ),
+        (
+            with(|partition| partition.partition = 3),
+            ErrorCode::UnknownTopicOrPartition,
+        ),
+        (
+            with(|partition| partition.current_leader_epoch = 7),
+            ErrorCode::UnknownLeaderEpoch,
+        ),
+        (
+            with(|partition| partition.partition_max_bytes = -1),
+            ErrorCode::UnknownServerError,
+        ),
+        (fetch(Uuid::from_u128(99), 0), ErrorCode::UnknownTopicId),
+    ];
+    for (request, expected) in cases {
+        let Reply::Now(response) = node.handle::<Fetch>(17, request) else {
+            panic!("{expected:?} is told at once")
+        };
+        let data = only(&response);
+        assert_eq!(
+            (ErrorCode::from_code(data.error_code), data.high_watermark),
+            (expected, -1)
+        );
+    }
+    let request = FetchRequest {
+        isolation_level: 5,
+        ..fetch(topic, 0)
+    };
+    assert_eq!(
+        node.call::<Fetch>(17, request).await.error_code,
+        ErrorCode::UnknownServerError.code()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_answered_with_what_is_new() {
+    let mut node = Node::start().await;
+    let topic = node.create_topic("t", 1, &[]).await;
+    let first = node
+        .call::<Fetch>(
+            17,
+            FetchRequest {
+                session_epoch: 0,
+                max_wait_ms: 0,
+                ..fetch(topic, 0)
+            },
+        )
+        .await;
+    assert!(first.session_id > 0);
+    let next = |epoch| FetchRequest {
+        session_id: first.session_id,
+        session_epoch: epoch,
+        max_wait_ms: 0,
+        topics: Vec::new(),
+        ..fetch(topic, 0)
+    };
+    let second = node.call::<Fetch>(17, next(1)).await;
+    assert_eq!(
+        (second.session_id, second.responses.len()),
+        (first.session_id, 0)
+    );
+    append(&node, topic, b"value");
+    assert_eq!(length(only(&node.call::<Fetch>(17, next(2)).await)), 73);
+    let stale = node.call::<Fetch>(17, next(2)).await;
+    assert_eq!(stale.error_code, ErrorCode::InvalidFetchSessionEpoch.code());
+    let unknown = FetchRequest {
+        session_id: first.session_id ^ 1,
+        ..next(3)
+    };
+    assert_eq!(
+        node.call::<Fetch>(17, unknown).await.error_code,
+        ErrorCode::FetchSessionIdNotFound.code()
+    );
+}
