@@ -485,7 +485,7 @@ async fn a_disk_that_cannot_flush_stops_the_controller_and_nothing_unflushed_is_
 /// The process dies in the middle of each of its writes in turn.
 #[tokio::test]
 async fn what_was_answered_before_a_crash_is_there_after_it() {
-    for step in 0..60 {
+    for step in 0..30 {
         let directory = directory();
         let disk = Arc::new(Faulty::default());
         disk.at(
@@ -500,7 +500,7 @@ async fn what_was_answered_before_a_crash_is_there_after_it() {
         if let Ok(node) = Node::try_start(directory.path(), on(&disk), Vec::new()).await
             && let Some(epoch) = node.try_register().await
         {
-            while answered < 8 {
+            while answered < 6 {
                 match node.controller.submit(allocate(epoch)).await {
                     Ok(_) => answered += 1,
                     Err(error) => {
