@@ -174,9 +174,7 @@ impl Client {
 
     /// The broker that coordinates a group; asks again while none can be named.
     pub async fn coordinator(&mut self, group: &str) -> Result<i32, Error> {
-        let request = FindCoordinatorRequest::default()
-            .with_key(text(group))
-            .with_coordinator_keys(vec![text(group)]);
+        let request = FindCoordinatorRequest::default().with_coordinator_keys(vec![text(group)]);
         let mut backoff = Backoff::default();
         loop {
             let response = self.call(&request).await?;
