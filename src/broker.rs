@@ -123,12 +123,12 @@ impl Broker {
     /// Hands over what it leads, closes the logs and marks them as cleanly stopped. Clients are no longer served.
     pub async fn stop(&self) -> Result<(), StopError> {
         let released = self.lifecycle.shut_down().await;
-        if let Some(upkeep) = self
+        let upkeep = self
             .upkeep
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .take()
-        {
+            .take();
+        if let Some(upkeep) = upkeep {
             upkeep.abort();
             // Aborted or not, it has ended.
             let _ = upkeep.await;
@@ -138,6 +138,12 @@ impl Broker {
         closed.expect("closing logs reports its failures and does not panic");
         self.controller.stop().await?;
         Ok(released?)
+    }
+
+    /// Resolves when the node cannot go on, with the reason: the metadata log cannot be written any more.
+    pub async fn failed(&self) -> controller::Error {
+        self.controller.closed().await;
+        controller::Error::Stopped
     }
 
     pub fn settings(&self) -> &Arc<Settings> {

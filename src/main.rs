@@ -157,6 +157,7 @@ async fn run(settings: Settings, started: Instant) -> Result<(), Box<dyn Error>>
     let name = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
+        error = server.failed() => return Err(error.into()),
     };
     info!("{name}: stopping");
     server.stop().await?;

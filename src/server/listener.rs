@@ -17,6 +17,7 @@ use super::connection::{self, Limits};
 use crate::api::Session;
 use crate::broker::{self, Broker};
 use crate::config::{Listener, Settings};
+use crate::controller;
 
 /// Rest after an accept that failed for want of files or memory, which would fail again at once.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -73,6 +74,11 @@ impl Server {
 
     pub fn broker(&self) -> &Arc<Broker> {
         &self.broker
+    }
+
+    /// Resolves when the node cannot go on, with the reason.
+    pub async fn failed(&self) -> controller::Error {
+        self.broker.failed().await
     }
 
     /// Closes the sockets, then the broker: logs flushed, checkpoints written, marked as cleanly stopped.
