@@ -76,7 +76,7 @@ impl Node {
     }
 }
 
-async fn serve(data: &tempfile::TempDir, overrides: &Vec<(String, String)>) -> Server {
+async fn serve(data: &tempfile::TempDir, overrides: &[(String, String)]) -> Server {
     let settings = Settings::on_free_ports(data.path())
         .with(overrides)
         .expect("valid settings");

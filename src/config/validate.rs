@@ -332,6 +332,10 @@ fn check_listeners(settings: &Settings) -> Check {
     require(!anywhere, "advertised.listeners", || {
         "advertised.listeners cannot use the nonroutable meta-address 0.0.0.0. Use a routable IP address.".to_owned()
     })?;
+    check_early_start(settings)
+}
+
+fn check_early_start(settings: &Settings) -> Check {
     for name in settings.list("early.start.listeners") {
         let known = settings
             .listeners()

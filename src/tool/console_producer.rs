@@ -7,7 +7,7 @@ use std::io::BufRead;
 use clap::Args;
 use tokio::sync::mpsc;
 
-use super::client::{Client, Options, Outgoing, Producer};
+use super::client::{Client, Options, Outgoing, OutgoingHeader, Producer};
 use super::properties::{self, Properties};
 use super::{Connect, Failure};
 use crate::clock::Clock;
@@ -290,11 +290,7 @@ impl LineFormat {
         }
     }
 
-    fn headers(
-        &self,
-        headers: &[u8],
-        number: usize,
-    ) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, Failure> {
+    fn headers(&self, headers: &[u8], number: usize) -> Result<Vec<OutgoingHeader>, Failure> {
         let mut parsed = Vec::new();
         let mut rest = Some(headers);
         while let Some(part) = rest {

@@ -107,10 +107,6 @@ impl AsciiChart {
     }
 
     #[must_use]
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "the name that openraft calls"
-    )]
     pub fn add<T>(mut self, name: impl Into<String>, histogram: Histogram<T>) -> AsciiChart {
         self.0.push((name.into(), histogram.percentile_stats()));
         self

@@ -1,5 +1,6 @@
 //! Reads partitions: where a topic's partitions begin and end, and the records from there on.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Client, Connection, Error, check};
@@ -118,12 +119,11 @@ impl Fetcher {
         let mut fetched = Vec::new();
         let mut lost = Vec::new();
         for leader in leaders {
-            if !self.connections.contains_key(&leader) {
-                self.connections
-                    .insert(leader, client.connect(leader).await?);
-            }
             let request = self.request(leader);
-            let connection = self.connections.get_mut(&leader).expect("it was put there");
+            let connection = match self.connections.entry(leader) {
+                Entry::Occupied(connection) => connection.into_mut(),
+                Entry::Vacant(place) => place.insert(client.connect(leader).await?),
+            };
             let response = connection.call(&request).await?;
             check(response.error_code, || "a fetch".to_owned())?;
             for topic in response.responses {

@@ -12,12 +12,15 @@ use crate::record::batch::increment_sequence;
 use crate::record::compress::Codec;
 use crate::record::{self, BatchBuilder};
 
+/// Key and value of a header.
+pub type OutgoingHeader = (Vec<u8>, Option<Vec<u8>>);
+
 /// A record on its way out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outgoing {
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
-    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub headers: Vec<OutgoingHeader>,
 }
 
 impl Outgoing {
