@@ -25,7 +25,7 @@ impl Node {
     /// Starts with some settings changed.
     pub async fn start_with(overrides: &[(&str, &str)]) -> Node {
         let data = tempfile::tempdir().expect("a folder for the data");
-        let overrides = overrides
+        let overrides: Vec<_> = overrides
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();

@@ -165,10 +165,13 @@ impl Segment {
             .map_err(Error::io(&path))
     }
 
-    /// Writes what is in memory alone to the index files.
+    /// Writes what is in memory alone to the index files. Where one of the two has entries the other is there as well,
+    /// empty or not, as Kafka's tools expect.
     pub(crate) fn write_indexes(self: &Arc<Self>) -> Result<(), Error> {
-        self.write_pending(&self.offsets)?;
-        self.write_pending(&self.times)?;
+        if lock(&self.offsets).is_pending() || lock(&self.times).is_pending() {
+            self.write_pending(&self.offsets)?;
+            self.write_pending(&self.times)?;
+        }
         let mut aborted = lock(&self.aborted);
         let Some(entries) = &aborted.entries else {
             return Ok(());
@@ -212,9 +215,6 @@ impl Segment {
         let Some(index) = &mut slot.index else {
             return Ok(());
         };
-        if !index.is_pending() {
-            return Ok(());
-        }
         let path = self.home.file(self.base_offset, E::SUFFIX);
         if slot.file.is_none() {
             slot.file = Some(
@@ -336,6 +336,10 @@ impl<E: Entry> Slot<E> {
         self.index
             .as_ref()
             .is_some_and(|index| self.file.is_some() || !index.has_file())
+    }
+
+    fn is_pending(&self) -> bool {
+        self.index.as_ref().is_some_and(Index::is_pending)
     }
 
     pub(super) fn close(&mut self) {
