@@ -51,6 +51,8 @@ TestAlterUserScramCredentials TestDescribeUserScramCredentials TestUnsupportedSA
 def run(suite):
     wanted = suite.wanted(f"{package}.{test}".removeprefix("..") for package, tests in TESTS.items()
                           for test in tests.split())
+    if not suite.broker.sasl_address:  # a login that has to fail would fail for want of a listener
+        wanted = [name for name in wanted if "SASL" not in name]
     if not wanted:
         return
     host, port = suite.broker.address.split(":")
