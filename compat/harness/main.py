@@ -4,6 +4,7 @@ import importlib.util
 import pathlib
 import re
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -22,7 +23,7 @@ PANIC = re.compile(r"panicked at|stack overflow|memory allocation of \d+ bytes f
 
 
 def parse(argv):
-    every = sorted(p.parent.name for p in COMPAT.glob("*/suite.py"))
+    every = sorted(p.parent.name for p in COMPAT.glob("*/expected"))
     p = argparse.ArgumentParser(prog="compat/run", description="Client suites against Dohle or Apache Kafka 4.3.0.",
                                 epilog=f"Suites: {', '.join(every)}. Without a name: all that CI runs.")
     p.add_argument("suites", nargs="*", metavar="SUITE", help="suites to run, in this order")
@@ -89,6 +90,7 @@ def check_end(each, report):
 
 def main(argv=None):
     options = parse(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that brokers are stopped on the way out
     options.work = options.work.resolve()
     if options.broker == "dohle":
         options.binary = (options.binary or build()).resolve()
