@@ -122,7 +122,6 @@ fn serve(serve: &Serve, started: Instant) -> Result<(), Box<dyn Error>> {
     for warning in settings.warnings() {
         warn!("{warning}");
     }
-    settings.check_protection()?;
     let cores = std::thread::available_parallelism()?.get();
     let threads = settings
         .num_network_threads()

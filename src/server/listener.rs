@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 use super::connection::{self, Limits};
 use crate::api::Session;
 use crate::broker::{self, Broker};
-use crate::config::{Listener, Settings};
+use crate::config::{self, Listener, Settings};
 use crate::controller;
 
 /// Rest after an accept that failed for want of files or memory, which would fail again at once.
@@ -32,6 +32,8 @@ pub enum StartError {
         source: io::Error,
     },
     #[error(transparent)]
+    Settings(#[from] config::Error),
+    #[error(transparent)]
     Broker(#[from] broker::StartError),
 }
 
@@ -46,6 +48,7 @@ impl Server {
     /// Binds the listeners first, so that a busy port is told before anything is opened; serves once the broker is
     /// ready. Port 0 takes a free one.
     pub async fn start(settings: Settings) -> Result<Server, StartError> {
+        settings.check_protection()?;
         let bound = settings
             .broker_listeners()
             .map(|listener| bind(listener, &settings))

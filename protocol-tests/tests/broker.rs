@@ -1,0 +1,230 @@
+//! Records through a node: what is acknowledged is there, in order, once, and after a restart.
+
+use bytes::Bytes;
+use dohle::clock::Clock;
+use dohle::ids::{ProducerEpoch, ProducerId};
+use dohle::messages::create_topics_request::CreatableTopic;
+use dohle::messages::fetch_request::{FetchPartition, FetchTopic};
+use dohle::messages::fetch_response::PartitionData;
+use dohle::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use dohle::messages::produce_response::PartitionProduceResponse;
+use dohle::messages::{
+    ApiVersionsRequest, CreateTopicsRequest, FetchRequest, InitProducerIdRequest, ProduceRequest,
+    Records, text,
+};
+use dohle::record::{BatchBuilder, Producer, batches};
+use protocol_tests::{Connection, Node};
+
+/// The last versions that name topics.
+const PRODUCE: i16 = 12;
+const FETCH: i16 = 12;
+
+async fn create_topic(connection: &mut Connection, name: &str) {
+    let topic = CreatableTopic::default()
+        .with_name(text(name).into())
+        .with_num_partitions(1)
+        .with_replication_factor(1);
+    let request = CreateTopicsRequest::default()
+        .with_topics(vec![topic])
+        .with_timeout_ms(10_000);
+    let response = connection.call(&request, 7).await;
+    assert_eq!(
+        response.topics[0].error_code, 0,
+        "{:?}",
+        response.topics[0].error_message
+    );
+}
+
+fn batch(values: &[&str], producer: Producer) -> Bytes {
+    let mut batch = BatchBuilder::new().producer(producer);
+    for value in values {
+        // Kafka forgets a producer whose last record is a day old, also when it loads a snapshot.
+        batch.append(Clock::system().now(), None, Some(value.as_bytes()));
+    }
+    batch.build().bytes
+}
+
+fn produce_request(topic: &str, acks: i16, records: Bytes) -> ProduceRequest {
+    let partition_data = vec![PartitionProduceData {
+        records: Some(records),
+        ..Default::default()
+    }];
+    let topic_data = vec![TopicProduceData {
+        name: text(topic),
+        partition_data,
+        ..Default::default()
+    }];
+    ProduceRequest {
+        acks,
+        timeout_ms: 10_000,
+        topic_data,
+        ..Default::default()
+    }
+}
+
+async fn produce(
+    connection: &mut Connection,
+    topic: &str,
+    records: Bytes,
+) -> PartitionProduceResponse {
+    let mut response = connection
+        .call(&produce_request(topic, -1, records), PRODUCE)
+        .await;
+    response.responses.remove(0).partition_responses.remove(0)
+}
+
+fn fetch_request(topic: &str, fetch_offset: i64, max_wait_ms: i32) -> FetchRequest {
+    let partitions = vec![FetchPartition {
+        fetch_offset,
+        partition_max_bytes: 1 << 20,
+        ..Default::default()
+    }];
+    let topics = vec![FetchTopic {
+        topic: text(topic),
+        partitions,
+        ..Default::default()
+    }];
+    FetchRequest {
+        max_wait_ms,
+        min_bytes: 1,
+        max_bytes: 1 << 20,
+        topics,
+        ..Default::default()
+    }
+}
+
+async fn fetch(connection: &mut Connection, topic: &str, offset: i64) -> PartitionData {
+    let mut response = connection
+        .call(&fetch_request(topic, offset, 0), FETCH)
+        .await;
+    assert_eq!(response.error_code, 0);
+    response.responses.remove(0).partitions.remove(0)
+}
+
+fn values(fetched: PartitionData) -> Vec<String> {
+    let Some(Records::Bytes(records)) = fetched.records else {
+        panic!("no records")
+    };
+    let records = batches(records).flat_map(|batch| {
+        let batch = batch.expect("a whole batch");
+        batch.check_crc().expect("an intact batch");
+        batch
+            .records()
+            .expect("readable")
+            .map(|record| record.expect("a record"))
+            .collect::<Vec<_>>()
+    });
+    records
+        .map(|record| String::from_utf8(record.value.expect("a value").to_vec()).expect("text"))
+        .collect()
+}
+
+#[tokio::test]
+async fn records_are_read_as_written_also_after_a_restart() {
+    let mut node = Node::start().await;
+    let mut connection = node.connect().await;
+    create_topic(&mut connection, "t").await;
+    for (base_offset, pair) in [(0, ["a", "b"]), (2, ["c", "d"])] {
+        let answer = produce(&mut connection, "t", batch(&pair, Producer::NONE)).await;
+        assert_eq!((answer.error_code, answer.base_offset), (0, base_offset));
+    }
+    for _ in 0..2 {
+        let mut connection = node.connect().await;
+        let fetched = fetch(&mut connection, "t", 0).await;
+        assert_eq!((fetched.error_code, fetched.high_watermark), (0, 4));
+        assert_eq!(values(fetched), ["a", "b", "c", "d"]);
+        // A batch is sent whole: what lies before the offset is skipped by the client.
+        assert_eq!(values(fetch(&mut connection, "t", 3).await), ["c", "d"]);
+        node = node.restart().await;
+    }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn produce_without_acks_is_not_answered() {
+    let node = Node::start().await;
+    let mut connection = node.connect().await;
+    create_topic(&mut connection, "t").await;
+    connection
+        .send(
+            &produce_request("t", 0, batch(&["quiet"], Producer::NONE)),
+            PRODUCE,
+        )
+        .await;
+    let id = connection.send(&ApiVersionsRequest::default(), 0).await;
+    let frame = connection.receive_frame().await.expect("an answer");
+    assert_eq!(frame[..4], id.to_be_bytes(), "the answer to what came next");
+    assert_eq!(values(fetch(&mut connection, "t", 0).await), ["quiet"]);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn idempotent_producer_writes_each_batch_once() {
+    let node = Node::start().await;
+    let mut connection = node.connect().await;
+    create_topic(&mut connection, "t").await;
+    let request = InitProducerIdRequest::default()
+        .with_transactional_id(None)
+        .with_transaction_timeout_ms(60_000);
+    let init = connection.call(&request, 4).await;
+    assert_eq!(init.error_code, 0);
+    let producer = |base_sequence| Producer {
+        id: ProducerId(init.producer_id.0),
+        epoch: ProducerEpoch(init.producer_epoch),
+        base_sequence,
+    };
+    for base_offset in [0, 0] {
+        let answer = produce(&mut connection, "t", batch(&["a", "b"], producer(0))).await;
+        assert_eq!(
+            (answer.error_code, answer.base_offset),
+            (0, base_offset),
+            "also when it comes again"
+        );
+    }
+    let gap = produce(&mut connection, "t", batch(&["d"], producer(3))).await;
+    assert_eq!(gap.error_code, 45, "OUT_OF_ORDER_SEQUENCE_NUMBER");
+    let next = produce(&mut connection, "t", batch(&["c"], producer(2))).await;
+    assert_eq!((next.error_code, next.base_offset), (0, 2));
+    let node = node.restart().await;
+    let mut connection = node.connect().await;
+    let again = produce(&mut connection, "t", batch(&["c"], producer(2))).await;
+    assert_eq!(
+        (again.error_code, again.base_offset),
+        (0, 2),
+        "known over a restart"
+    );
+    assert_eq!(
+        values(fetch(&mut connection, "t", 0).await),
+        ["a", "b", "c"]
+    );
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_fetch_that_waits_is_answered_by_the_next_record() {
+    let node = Node::start().await;
+    let (mut reader, mut writer) = (node.connect().await, node.connect().await);
+    create_topic(&mut writer, "t").await;
+    // Longer than any test may take.
+    reader.send(&fetch_request("t", 0, 3_600_000), FETCH).await;
+    produce(&mut writer, "t", batch(&["late"], Producer::NONE)).await;
+    let mut response = reader.receive::<FetchRequest>(FETCH).await;
+    assert_eq!(
+        values(response.responses.remove(0).partitions.remove(0)),
+        ["late"]
+    );
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn an_offset_beyond_the_end_is_out_of_range() {
+    let node = Node::start().await;
+    let mut connection = node.connect().await;
+    create_topic(&mut connection, "t").await;
+    assert_eq!(
+        fetch(&mut connection, "t", 1).await.error_code,
+        1,
+        "OFFSET_OUT_OF_RANGE"
+    );
+    node.stop().await;
+}
