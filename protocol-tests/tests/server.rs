@@ -58,6 +58,26 @@ async fn features_of_level_0_are_told_from_version_4_on() {
     node.stop().await;
 }
 
+/// A quorum with fixed voters has level 0, which is not told; one whose voters are in the log has level 1.
+#[tokio::test]
+async fn the_level_of_the_quorum_is_a_finalized_feature() {
+    let voters_in_log = [
+        ("controller.quorum.voters", ""),
+        ("controller.quorum.bootstrap.servers", "127.0.0.1:0"),
+    ];
+    for (overrides, level) in [(&[][..], None), (&voters_in_log, Some(1))] {
+        let node = Node::start_with(overrides).await;
+        let response = api_versions(&mut node.connect().await, 4).await;
+        let features = &response.finalized_features;
+        let quorum = features
+            .iter()
+            .find(|feature| feature.name.as_str() == "kraft.version");
+        assert_eq!(quorum.map(|feature| feature.max_version_level), level);
+        assert_eq!(features.len(), 6 + usize::from(level.is_some()));
+        node.stop().await;
+    }
+}
+
 /// The bytes are those that Kafka 4.3.0 answers.
 #[tokio::test]
 async fn unknown_version_of_api_versions_is_answered_in_version_0() {

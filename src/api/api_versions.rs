@@ -12,7 +12,7 @@
 use std::ops::RangeInclusive;
 
 use super::{Api, ClientSoftware, Context, Entry, Reply, TABLE};
-use crate::config::features::FEATURES;
+use crate::config::features::{FEATURES, KRAFT_VERSION};
 use crate::error_code::ErrorCode;
 use crate::messages::api_versions_response::{
     ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
@@ -38,7 +38,11 @@ impl Api for ApiVersions {
                 version: request.client_software_version.as_str().into(),
             });
         }
-        Reply::Now(answer(&ctx.broker.image(), ctx.version()))
+        Reply::Now(answer(
+            &ctx.broker.image(),
+            kraft_version(ctx),
+            ctx.version(),
+        ))
     }
 
     fn unsupported_version() -> Option<(ApiVersionsResponse, i16)> {
@@ -51,7 +55,7 @@ impl Api for ApiVersions {
     }
 }
 
-fn answer(image: &Image, version: i16) -> ApiVersionsResponse {
+fn answer(image: &Image, kraft_version: i16, version: i16) -> ApiVersionsResponse {
     // Before version 4 a client takes a lowest level of 0 for an error (KIP-1022).
     let supported = FEATURES
         .iter()
@@ -62,7 +66,13 @@ fn answer(image: &Image, version: i16) -> ApiVersionsResponse {
                 .with_min_version(feature.min)
                 .with_max_version(feature.max)
         });
-    let finalized = image.features().iter().map(|(name, level)| {
+    // The quorum's own version is no feature record of the image. (KRaftMetadataCache.features)
+    let of_quorum = (kraft_version > 0).then_some((KRAFT_VERSION, kraft_version));
+    let of_image = image
+        .features()
+        .iter()
+        .map(|(name, level)| (&**name, level));
+    let finalized = of_image.chain(of_quorum).map(|(name, level)| {
         FinalizedFeatureKey::default()
             .with_name(text(name))
             .with_max_version_level(level)
@@ -73,6 +83,11 @@ fn answer(image: &Image, version: i16) -> ApiVersionsResponse {
         .with_supported_features(supported.collect())
         .with_finalized_features_epoch(image.provenance().end_offset.0 - 1)
         .with_finalized_features(finalized.collect())
+}
+
+fn kraft_version(ctx: &Context<'_>) -> i16 {
+    let quorum = ctx.broker.controller().quorum_status();
+    quorum.map_or(0, |status| status.kraft_version)
 }
 
 fn advertise(entry: &Entry) -> ApiVersion {
