@@ -8,7 +8,7 @@ import time
 from . import broker, kafka
 from .report import FAIL, PASS
 
-NOT_YET_LIMIT = 10  # seconds for a test that is not expected to pass yet
+NOT_YET_LIMIT = 5   # seconds for a test that is not expected to pass yet
 
 
 class Suite:
