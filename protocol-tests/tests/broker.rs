@@ -228,3 +228,27 @@ async fn an_offset_beyond_the_end_is_out_of_range() {
     );
     node.stop().await;
 }
+
+/// A producer that sends and closes at once; what it sent without waiting is there.
+#[tokio::test]
+async fn what_a_client_sent_before_it_closed_is_written() {
+    let node = Node::start().await;
+    let mut connection = node.connect().await;
+    create_topic(&mut connection, "t").await;
+    let mut waiting = node.connect().await;
+    waiting.send(&fetch_request("t", 0, 3_600_000), FETCH).await;
+    let mut writer = node.connect().await;
+    writer
+        .send(
+            &produce_request("t", 0, batch(&["last words"], Producer::NONE)),
+            PRODUCE,
+        )
+        .await;
+    drop(writer);
+    let mut response = waiting.receive::<FetchRequest>(FETCH).await;
+    assert_eq!(
+        values(response.responses.remove(0).partitions.remove(0)),
+        ["last words"]
+    );
+    node.stop().await;
+}

@@ -291,6 +291,9 @@ fn must_open(header: &BatchHeader, source: Compression, rules: &Rules, now: Time
     }
 }
 
+/// What the records of one compressed batch may come to. A batch that says more is made to exhaust the broker.
+const OPENED_BYTES_MAX: usize = 256 << 20;
+
 struct Walked {
     max_timestamp: Timestamp,
     /// Whether the records' offset deltas are 0, 1, 2 and so on.
@@ -303,9 +306,16 @@ fn walk(batch: &Batch, rules: &Rules, now: Timestamp) -> Result<Walked, Invalid>
         offsets_in_sequence: true,
     };
     let mut errors = Vec::new();
-    let mut index = 0;
+    let (mut index, mut opened_bytes) = (0, 0);
     let mut reader = batch.reader()?;
     while let Some(record) = reader.next().map_err(structure)? {
+        opened_bytes += record.size;
+        if opened_bytes > OPENED_BYTES_MAX.max(rules.max_message_bytes) {
+            return Err(Invalid::TooLarge {
+                size: opened_bytes,
+                max: OPENED_BYTES_MAX,
+            });
+        }
         walked.offsets_in_sequence &= record.offset_delta == index;
         walked.max_timestamp = walked.max_timestamp.max(record.timestamp);
         if let Some(fault) = check_record(&record, &batch.header, rules, now)

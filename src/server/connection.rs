@@ -27,6 +27,9 @@ use crate::messages::{EncodeError, Frame};
 /// Requests read and not yet answered, a connection. Kafka has one at a time; pipelining clients send a few.
 const REQUESTS_IN_FLIGHT_MAX: usize = 256;
 
+/// Bytes of encoded answers that may wait behind one that is not ready; beyond it no request is taken.
+const ANSWERS_BYTES_MAX: usize = 1024 * 1024;
+
 /// Bytes taken off the socket before others get their turn.
 const READ_BYTES_PER_TURN: usize = 256 * 1024;
 
@@ -74,6 +77,7 @@ pub(super) async fn serve(
         session,
         received: FrameBuffer::new(limits.frame_bytes_max),
         in_flight: VecDeque::new(),
+        ready_bytes: 0,
         output: Output::default(),
         closing: None,
     };
@@ -92,6 +96,8 @@ struct Connection {
     session: Session,
     received: FrameBuffer,
     in_flight: VecDeque<InFlight>,
+    /// Of the answers in flight that are ready.
+    ready_bytes: usize,
     output: Output,
     /// Set once no further request is read; the connection ends when what is in flight is answered.
     closing: Option<Closed>,
@@ -148,7 +154,10 @@ impl Connection {
             match event {
                 Event::Readable => {
                     active_at = Instant::now();
-                    self.read()?;
+                    if self.read()? >= READ_BYTES_PER_TURN {
+                        // A socket that always has more must not keep the others, timers included, from their turn.
+                        tokio::task::yield_now().await;
+                    }
                 }
                 Event::Writable => {}
                 Event::Answered(frame) => {
@@ -198,12 +207,16 @@ impl Connection {
         .await
     }
 
-    /// Takes what the socket has and handles the whole requests in it.
-    fn read(&mut self) -> Result<(), Closed> {
+    /// Takes what the socket has and handles the whole requests in it; returns the bytes taken.
+    fn read(&mut self) -> Result<usize, Closed> {
         let mut taken = 0;
         while taken < READ_BYTES_PER_TURN && self.reads() {
             match self.stream.try_read_buf(self.received.spare()) {
-                Ok(0) => self.closing = Some(Closed::ByClient),
+                Ok(0) => {
+                    // Nobody is left to hear what is still to come. (Selector.pollSelectionKeys closes at once)
+                    self.closing = Some(Closed::ByClient);
+                    self.drop_waiting();
+                }
                 Ok(bytes) => taken += bytes,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error.into()),
@@ -211,7 +224,14 @@ impl Connection {
             self.handle_received()?;
         }
         self.received.release_when_empty();
-        Ok(())
+        Ok(taken)
+    }
+
+    /// Forgets the answers from the first on that is not ready; the others still leave.
+    fn drop_waiting(&mut self) {
+        self.gather_answers();
+        self.in_flight.clear();
+        self.ready_bytes = 0;
     }
 
     /// Whether further requests are taken: not behind answers that wait for the socket, not without bound.
@@ -219,6 +239,7 @@ impl Connection {
         self.closing.is_none()
             && self.output.is_empty()
             && self.in_flight.len() < REQUESTS_IN_FLIGHT_MAX
+            && self.ready_bytes < ANSWERS_BYTES_MAX
     }
 
     /// Handles the whole requests that have been received; says whether there were any.
@@ -235,7 +256,11 @@ impl Connection {
             };
             any = true;
             match api::handle(&self.broker, &mut self.session, request) {
-                Ok(Reply::Now(frame)) => self.in_flight.push_back(InFlight::Ready(frame?)),
+                Ok(Reply::Now(frame)) => {
+                    let frame = frame?;
+                    self.ready_bytes += frame.len;
+                    self.in_flight.push_back(InFlight::Ready(frame));
+                }
                 Ok(Reply::Later(later)) => self.in_flight.push_back(InFlight::Waiting(later)),
                 Ok(Reply::Silent) => {}
                 Ok(Reply::Close) => self.closing = Some(Closed::Unanswerable),
@@ -249,6 +274,7 @@ impl Connection {
     fn gather_answers(&mut self) {
         while let Some(InFlight::Ready(_)) = self.in_flight.front() {
             if let Some(InFlight::Ready(frame)) = self.in_flight.pop_front() {
+                self.ready_bytes -= frame.len;
                 self.output.push(frame);
             }
         }
