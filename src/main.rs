@@ -136,13 +136,17 @@ fn serve(serve: &Serve, started: Instant) -> Result<(), Box<dyn Error>> {
 
 /// Serves until SIGTERM or Ctrl-C.
 async fn run(settings: Settings, started: Instant) -> Result<(), Box<dyn Error>> {
-    // From here on a signal stops the node cleanly, also one that comes while it starts.
+    // Once the node is ready a signal stops it cleanly; before that it ends the start, and the next one recovers.
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
     let node_id = settings.node_id();
-    let server = Server::start(settings).await?;
+    let server = tokio::select! {
+        server = Server::start(settings) => server?,
+        _ = terminate.recv() => return Err("SIGTERM came before the node was ready".into()),
+        _ = interrupt.recv() => return Err("SIGINT came before the node was ready".into()),
+    };
     let mut ready = format!("dohle {} ready:", env!("CARGO_PKG_VERSION"));
     for (name, address) in server.addresses() {
         write!(ready, " {name}://{address}")?;

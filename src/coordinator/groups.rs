@@ -98,13 +98,17 @@ impl GroupCoordinator {
         }
     }
 
+    fn resign_all(&self) {
+        self.runtime
+            .partitions()
+            .into_iter()
+            .for_each(|index| self.runtime.resign(index));
+    }
+
     /// Takes up and lays down partitions until they are those that the image gives to this broker.
     fn settle(&self, image: &Image) {
         let Some(topic) = image.topics().by_name(CONSUMER_OFFSETS) else {
-            self.runtime
-                .partitions()
-                .into_iter()
-                .for_each(|index| self.runtime.resign(index));
+            self.resign_all();
             return;
         };
         for (index, partition) in topic.indexed() {
@@ -135,15 +139,19 @@ impl MetadataListener for GroupCoordinator {
                 self.partitions.store(count, Ordering::Release);
             }
         }
+        let is_deleted = delta
+            .deleted
+            .values()
+            .any(|topic| &*topic.name == CONSUMER_OFFSETS);
+        if is_deleted {
+            // Also when it was created anew at once: its partitions begin at the same epochs with other logs.
+            self.resign_all();
+        }
         let is_changed = delta
             .topics
             .values()
-            .any(|topic| &*topic.name == CONSUMER_OFFSETS)
-            || delta
-                .deleted
-                .values()
-                .any(|topic| &*topic.name == CONSUMER_OFFSETS);
-        if is_first || is_changed {
+            .any(|topic| &*topic.name == CONSUMER_OFFSETS);
+        if is_first || is_changed || is_deleted {
             self.settle(image);
         }
         let deleted: Vec<Arc<str>> = delta

@@ -403,10 +403,18 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
             let outcome = self.machine.loaded(&active.state, &mut active.scratch, now);
             self.carry_out(shard, active, outcome, now);
         }
-        let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slot) = shards.get_mut(&index).filter(|slot| slot.epoch == epoch) {
-            slot.failed = shard.is_none();
-            slot.shard = shard;
+        {
+            let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
+            if let Some(slot) = shards.get_mut(&index).filter(|slot| slot.epoch == epoch) {
+                slot.failed = shard.is_none();
+                slot.shard = shard.clone();
+            }
+        }
+        if let Some(shard) = &shard {
+            // A deadline that came before the shard could be found has been passed over.
+            let mut active = shard.lock();
+            active.timer_at = None;
+            self.set_timer(shard, &mut active);
         }
     }
 }
