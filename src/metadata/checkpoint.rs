@@ -112,29 +112,48 @@ pub struct Checkpoint {
     pub records: Vec<MetadataRecord>,
 }
 
-/// The whole snapshots in a directory, the oldest first. Unfinished ones and those marked for deletion are removed.
+/// The whole snapshots in a directory, the oldest first.
 pub fn list(directory: &Path) -> Result<Vec<SnapshotId>, Error> {
+    let mut found = Vec::new();
+    each_file(directory, |name, _| {
+        found.extend(SnapshotId::of_file_name(name));
+        Ok(())
+    })?;
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Removes unfinished snapshots and those marked for deletion. Only while nothing writes snapshots there.
+pub fn remove_leftovers(directory: &Path) -> Result<(), Error> {
+    each_file(directory, |name, path| {
+        if name.ends_with(".checkpoint.part") || name.ends_with(".checkpoint.deleted") {
+            fs::remove_file(path)?;
+        }
+        Ok(())
+    })
+}
+
+/// Calls `f` with the name and path of each file in a directory, which may be missing.
+fn each_file(
+    directory: &Path,
+    mut f: impl FnMut(&str, &Path) -> io::Result<()>,
+) -> Result<(), Error> {
     let failed = |source| Error::Io {
         path: directory.to_owned(),
         source,
     };
-    let mut found = Vec::new();
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),
     };
     for entry in entries {
         let entry = entry.map_err(failed)?;
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue };
-        if name.ends_with(".checkpoint.part") || name.ends_with(".checkpoint.deleted") {
-            fs::remove_file(entry.path()).map_err(failed)?;
+        if let Some(name) = entry.file_name().to_str() {
+            f(name, &entry.path()).map_err(failed)?;
         }
-        found.extend(SnapshotId::of_file_name(name));
     }
-    found.sort_unstable();
-    Ok(found)
+    Ok(())
 }
 
 /// Reads a checkpoint, checking every batch.

@@ -290,6 +290,7 @@ struct Opened {
 impl Opened {
     fn open(directory: &Path, options: &Options, clock: &Clock) -> io::Result<Opened> {
         let journal = Journal::open(directory, &options.journal, clock.clone())?;
+        checkpoint::remove_leftovers(directory).map_err(invalid)?;
         let ids = checkpoint::list(directory).map_err(invalid)?;
         let latest = match ids.last() {
             Some(&id) => Some((id, checkpoint::read(&id.path(directory)).map_err(invalid)?)),

@@ -124,5 +124,9 @@ fn unfinished_snapshots_are_removed_and_whole_ones_sorted() {
         .collect();
     assert_eq!(ids, [(30, 1), (200, 2)]);
     assert_eq!(found[1].to_string(), "00000000000000000200-0000000002");
-    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 4);
+    let count = || fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(count(), 6, "one may be being written");
+    remove_leftovers(directory.path()).unwrap();
+    assert_eq!(count(), 4);
+    assert_eq!(list(directory.path()).unwrap(), found);
 }
