@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::error::Error;
-use super::log::Log;
+use super::log::{Appender, Log};
 use super::segment::{DELETED, Segment, lock, remove_file};
 use super::snapshots;
 use crate::ids::{Offset, Timestamp};
@@ -45,6 +45,8 @@ impl Log {
         high_watermark: Offset,
         now: Timestamp,
     ) -> Result<Dropped, Error> {
+        // What is decided here must hold until it is done: no append may come between.
+        let mut appender = self.lock_for_append()?;
         let config = self.config();
         let segments = self.segments.load_full();
         let start = self.log_start_offset();
@@ -72,15 +74,19 @@ impl Log {
         if count == 0 {
             Ok(Dropped::default())
         } else {
-            self.drop_first(count, now)
+            self.drop_first(&mut appender, count, now)
         }
     }
 
-    fn drop_first(&self, count: usize, now: Timestamp) -> Result<Dropped, Error> {
-        let mut appender = self.lock_for_append()?;
+    fn drop_first(
+        &self,
+        appender: &mut Appender,
+        count: usize,
+        now: Timestamp,
+    ) -> Result<Dropped, Error> {
         let mut segments = Vec::clone(&self.segments.load());
         if count >= segments.len() {
-            self.roll_to(&mut appender, self.log_end_offset(), now)?
+            self.roll_to(appender, self.log_end_offset(), now)?
                 .create_file()?;
             segments = Vec::clone(&self.segments.load());
         }
