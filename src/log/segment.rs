@@ -48,6 +48,8 @@ pub(crate) struct Segment {
     /// Used since [`OpenSegments`](super::OpenSegments) last looked.
     pub(super) used: AtomicBool,
     pub(super) open: AtomicBool,
+    /// Its files are gone from their names, and none may be made anew.
+    removed: AtomicBool,
 }
 
 /// Locks a mutex whose holders leave it sound even when they panic.
@@ -71,6 +73,7 @@ impl Segment {
             largest: Mutex::default(),
             used: AtomicBool::new(false),
             open: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
         };
         if size == 0 {
             segment.forget_indexes();
@@ -117,6 +120,18 @@ impl Segment {
         self.log.store(Some(file.clone()));
         self.admit();
         Ok(file)
+    }
+
+    pub(super) fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Acquire)
+    }
+
+    /// Who writes an index right now comes to an end first; who comes later writes nothing.
+    fn set_removed(&self) {
+        self.removed.store(true, Ordering::Release);
+        drop(lock(&self.offsets));
+        drop(lock(&self.times));
+        drop(lock(&self.aborted));
     }
 
     pub(super) fn admit(self: &Arc<Self>) {
@@ -374,13 +389,20 @@ impl Segment {
     }
 
     /// Brings batches and aborted transactions to the device; of a sealed segment also the indexes, which can be made
-    /// anew where they are lost.
+    /// anew where they are lost. A segment that is removed meanwhile needs none of it.
     pub(crate) fn sync(self: &Arc<Self>, is_sealed: bool) -> Result<(), Error> {
         self.write_indexes()?;
-        if self.size() == 0 {
+        if self.size() == 0 || self.is_removed() {
             return Ok(());
         }
-        let file = self.file()?;
+        let file = match self.file() {
+            Err(Error::Io { source, .. })
+                if source.kind() == ErrorKind::NotFound && self.is_removed() =>
+            {
+                return Ok(());
+            }
+            file => file?,
+        };
         self.home.fs.sync(&file).map_err(Error::io(&self.path()))?;
         if std::mem::take(&mut lock(&self.aborted).dirty) {
             self.sync_file(transactions::SUFFIX)?;
@@ -414,6 +436,7 @@ impl Segment {
 
     /// Renames its files, to be removed later; returns their new names.
     pub(crate) fn mark_deleted(&self) -> Result<Vec<PathBuf>, Error> {
+        self.set_removed();
         self.close_files();
         let mut marked = Vec::new();
         for suffix in [
@@ -437,6 +460,7 @@ impl Segment {
 
     /// Removes its files at once.
     pub(crate) fn remove(&self) -> Result<(), Error> {
+        self.set_removed();
         self.close_files();
         for suffix in [
             OffsetEntry::SUFFIX,

@@ -173,6 +173,9 @@ impl Segment {
             self.write_pending(&self.times)?;
         }
         let mut aborted = lock(&self.aborted);
+        if self.is_removed() {
+            return Ok(());
+        }
         let Some(entries) = &aborted.entries else {
             return Ok(());
         };
@@ -211,6 +214,9 @@ impl Segment {
 
     fn write_pending<E: Entry>(self: &Arc<Self>, slot: &Mutex<Slot<E>>) -> Result<(), Error> {
         let mut slot = lock(slot);
+        if self.is_removed() {
+            return Ok(());
+        }
         let slot = &mut *slot;
         let Some(index) = &mut slot.index else {
             return Ok(());

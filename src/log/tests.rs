@@ -784,6 +784,40 @@ fn retention_by_age_size_and_start_offset() {
 }
 
 #[test]
+fn a_segment_that_retention_removed_needs_no_flush() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(&dir, LogOptions::default());
+    for n in 0..40 {
+        append(&log, &produced(1, 0, n, 1, true));
+    }
+    let marker = EndMarker {
+        commit: false,
+        coordinator_epoch: 0,
+    };
+    let marker = marker.batch(ProducerId(1), ProducerEpoch(0), NOW);
+    log.append_as_leader(&marker, LeaderEpoch(0), Origin::Coordinator, NOW)
+        .unwrap();
+    // What a flush holds that began before.
+    let segments = log.segments.load_full();
+    let end = log.log_end_offset();
+    let later = NOW.plus_ms(8 * 24 * 60 * 60 * 1000);
+    let dropped = log.delete_old_segments(end, later).unwrap();
+    assert_eq!(dropped.segments, segments.len());
+    let files = || {
+        let entries = std::fs::read_dir(dir.path()).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = files();
+    for segment in segments.iter() {
+        segment.sync(true).unwrap();
+    }
+    assert_eq!(files(), before);
+    log.flush().unwrap();
+}
+
+#[test]
 fn files_of_unused_segments_are_closed() {
     let dir = tempfile::tempdir().unwrap();
     let storage = Storage {
