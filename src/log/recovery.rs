@@ -199,6 +199,7 @@ fn settle_unclean(
     let mut end = None;
     for at in first..segments.len() {
         let segment = segments[at].clone();
+        segment.cut_torn_aborted()?;
         let settled = settle(&segment, config, from, Some(epochs))?;
         end = Some(settled.next_offset);
         if let Some(bad) = settled.bad {

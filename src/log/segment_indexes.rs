@@ -79,6 +79,25 @@ impl Segment {
         Ok(aborted.entries.as_mut().expect("it was just set"))
     }
 
+    /// Cuts off an aborted transaction that a crash kept from arriving as a whole: it was not on the device yet, and the
+    /// replay notes it again.
+    pub(crate) fn cut_torn_aborted(&self) -> Result<(), Error> {
+        let path = self.home.file(self.base_offset, transactions::SUFFIX);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Error::io(&path)(error)),
+        };
+        // What is wrong otherwise is told when it is loaded.
+        let Some(kept) = transactions::untorn(&bytes).filter(|kept| *kept < bytes.len()) else {
+            return Ok(());
+        };
+        warn!(index = %path.display(), "torn: cut at byte {kept}");
+        let fs = &*self.home.fs;
+        let file = fs.open(&path, Mode::Write).map_err(Error::io(&path))?;
+        fs.set_len(&file, kept as u64).map_err(Error::io(&path))
+    }
+
     /// Brings both indexes in; empties them when one is missing or wrong, so that a walk from the start fills them.
     pub(crate) fn load_indexes_or_empty(self: &Arc<Self>) -> Result<(), Error> {
         let (mut offsets, mut times) = (lock(&self.offsets), lock(&self.times));

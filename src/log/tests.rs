@@ -388,6 +388,19 @@ fn aborted_transactions_and_the_last_stable_offset() {
         aborted
     );
     log.close().unwrap();
+    drop(log);
+    let index = dir.path().join("00000000000000000000.txnindex");
+    let whole = std::fs::read(&index).unwrap();
+    std::fs::write(&index, &whole[..20]).unwrap();
+    let log = open(&dir, unclean(3));
+    assert_eq!(
+        log.aborted_transactions(Offset(0), Offset(6)).unwrap(),
+        aborted,
+        "a torn entry is made again"
+    );
+    log.close().unwrap();
+    drop(log);
+    assert_eq!(std::fs::read(&index).unwrap(), whole);
     let log = open(&dir, LogOptions::default());
     assert_eq!(
         log.aborted_transactions(Offset(0), Offset(6)).unwrap(),

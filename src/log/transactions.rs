@@ -65,6 +65,24 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Vec<AbortedTransaction>> {
         .then_some(entries)
 }
 
+/// The bytes to keep of a file whose last write was cut off by a crash: the sound entries before an entry that did not
+/// arrive as a whole. `None` when more than that is wrong.
+pub(crate) fn untorn(bytes: &[u8]) -> Option<usize> {
+    let mut last = Offset(i64::MIN);
+    let sound = |chunk: &&[u8]| {
+        let entry = (chunk.len() == ENTRY_SIZE).then(|| AbortedTransaction::decode(chunk));
+        entry.flatten().is_some_and(|entry| {
+            let is_sound = entry.last_offset >= last && entry.last_offset >= entry.first_offset;
+            last = entry.last_offset;
+            is_sound
+        })
+    };
+    let kept = ENTRY_SIZE * bytes.chunks(ENTRY_SIZE).take_while(sound).count();
+    // What did not arrive may be missing from the file or zeros.
+    let arrived = bytes.iter().rposition(|byte| *byte != 0);
+    (arrived.map_or(0, |at| at + 1) < kept + ENTRY_SIZE).then_some(kept)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,5 +99,14 @@ mod tests {
         assert_eq!((bytes[9], bytes[17], bytes[25], bytes[33]), (4, 11, 21, 22));
         assert_eq!(decode(&bytes), Some(vec![entry]));
         assert_eq!(decode(&bytes[..33]), None);
+        let two = [bytes, bytes].concat();
+        assert_eq!(untorn(&two), Some(68));
+        assert_eq!(untorn(&two[..67]), Some(34));
+        assert_eq!(untorn(&two[..10]), Some(0));
+        let zeros = [&bytes[..], &bytes[..20], &[0; 60]].concat();
+        assert_eq!(untorn(&zeros), Some(34));
+        let mut wrong = two;
+        wrong[0] = 1;
+        assert_eq!(untorn(&wrong), None, "not at the end");
     }
 }
