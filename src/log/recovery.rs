@@ -276,6 +276,11 @@ fn settle(
             settled.bad = Some("offsets below the segment's");
             return Ok(settled);
         }
+        // The CRC does not cover the base offset.
+        if !segment.can_hold(header.last_offset()) {
+            settled.bad = Some("offsets too far above the segment's");
+            return Ok(settled);
+        }
         if let Some(epochs) = &mut epochs
             && header.last_offset() >= verify_from
         {

@@ -478,6 +478,12 @@ impl Segment {
         self.file().map(|_| ())
     }
 
+    /// Whether an offset is one that its indexes can hold: at most 31 bits above its base.
+    pub(crate) fn can_hold(&self, offset: Offset) -> bool {
+        let delta = offset.0.checked_sub(self.base_offset.0);
+        delta.is_some_and(|delta| (0..=i64::from(i32::MAX)).contains(&delta))
+    }
+
     pub(crate) fn error(&self, fault: Fault) -> Error {
         match fault {
             Fault::Io(source) => Error::Io {

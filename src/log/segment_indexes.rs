@@ -140,6 +140,10 @@ impl Segment {
         while let Some((position, header)) =
             scan.next(UNVERIFIED).map_err(|fault| self.error(fault))?
         {
+            if !self.can_hold(header.last_offset()) {
+                let reason = "offsets outside the segment's";
+                return Err(Error::corrupt(&self.path(), position, reason));
+            }
             if largest.is_none_or(|largest| header.max_timestamp > largest.timestamp) {
                 largest = Some(TimeEntry {
                     timestamp: header.max_timestamp,
@@ -153,7 +157,9 @@ impl Segment {
             if offsets.is_full() {
                 offsets.write_pending(fs, &offsets_file).map_err(io)?;
             }
-            let position = u32::try_from(position).expect("a segment is smaller than 4 GB");
+            let position = u32::try_from(position).map_err(|_| {
+                Error::corrupt(&self.path(), position, "a segment is smaller than 4 GB")
+            })?;
             offsets.push(OffsetEntry {
                 offset: header.last_offset(),
                 position,

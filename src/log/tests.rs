@@ -277,6 +277,27 @@ fn a_flipped_bit_cuts_behind_and_refuses_below_the_recovery_point() {
 }
 
 #[test]
+fn a_base_offset_out_of_reach_is_bad() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(&dir, LogOptions::default());
+    for _ in 0..10 {
+        append(&log, &batch(1, 100));
+    }
+    let segment = log.segments.load()[0].clone();
+    let position = segment.position_of(Offset(6), segment.size()).unwrap() as usize;
+    drop(log);
+    let mut bytes = std::fs::read(segment.path()).unwrap();
+    for (at, bit) in [(3, 1), (4, 0x80), (0, 0x40)] {
+        bytes[position + at] ^= bit;
+        std::fs::write(segment.path(), &bytes).unwrap();
+        let error = segment.rebuild_indexes().unwrap_err();
+        assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+        assert_eq!(open(&dir, unclean(0)).log_end_offset(), Offset(6));
+        bytes[position + at] ^= bit;
+    }
+}
+
+#[test]
 fn wrong_or_missing_indexes_are_made_anew() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(&dir, LogOptions::default());
