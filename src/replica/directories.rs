@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -43,6 +43,8 @@ struct Directory {
     written: Mutex<BTreeMap<&'static str, Offsets>>,
     /// Deleted logs with the time at which they go.
     deleted: Mutex<Vec<(Timestamp, PathBuf)>>,
+    /// Whether a log here was not open till the end: the next start has to check all of them.
+    unclean: AtomicBool,
 }
 
 impl Directories {
@@ -55,6 +57,7 @@ impl Directories {
             files,
             written: Mutex::default(),
             deleted: Mutex::default(),
+            unclean: AtomicBool::new(false),
         });
         Directories {
             all: all.collect(),
@@ -115,9 +118,18 @@ impl Directories {
         config: LogConfig,
         now: Timestamp,
     ) -> Result<Log, log::Error> {
-        self.all[directory]
+        let created = self.all[directory]
             .files
-            .create_log(partition, topic_id, config, now)
+            .create_log(partition, topic_id, config, now);
+        if created.is_err() {
+            self.went_offline(directory);
+        }
+        created
+    }
+
+    /// A log of this directory cannot be used any more: the stop will not be a clean one.
+    pub(super) fn went_offline(&self, directory: usize) {
+        self.all[directory].unclean.store(true, Ordering::Release);
     }
 
     /// Opens every log for which `wanted` gives settings, with `num.recovery.threads.per.data.dir` threads for each
@@ -234,6 +246,10 @@ impl Directories {
                 .cloned()
                 .collect();
             self.checkpoint(&own, &[RECOVERY_POINT, LOG_START, HIGH_WATERMARK]);
+            if directory.unclean.load(Ordering::Acquire) {
+                tracing::warn!(directory = %directory.files.path().display(), "a log is offline: the next start will check the logs");
+                continue;
+            }
             if let Some(Err(error)) = mark.map(|epoch| directory.files.write_clean_shutdown(epoch))
             {
                 tracing::error!(%error, "the next start will check the logs");
@@ -260,6 +276,7 @@ impl Directory {
     fn found(&self, now: Timestamp) -> Vec<PartitionDirectory> {
         let all = self.files.partitions().unwrap_or_else(|error| {
             tracing::error!(%error, "the log directory cannot be read");
+            self.unclean.store(true, Ordering::Release);
             Vec::new()
         });
         let (deleted, rest): (Vec<_>, Vec<_>) = all

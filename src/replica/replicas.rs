@@ -154,6 +154,7 @@ impl Replicas {
                 }
                 Err(error) => {
                     tracing::error!(partition = %opened.name, %error, "the partition stays offline");
+                    self.directories.went_offline(opened.directory);
                     Hosted::Offline
                 }
             };
@@ -180,7 +181,11 @@ impl Replicas {
         if let Err(error) = self.give_role(&partition, registration) {
             tracing::error!(partition = %partition.topic_partition(), %error, "the partition goes offline");
             partition.retire();
-            self.hosted.insert(key, Hosted::Offline);
+            if let Some(Hosted::Online { directory, .. }) =
+                self.hosted.insert(key, Hosted::Offline)
+            {
+                self.directories.went_offline(directory);
+            }
         }
     }
 

@@ -246,3 +246,25 @@ fn settings_of_a_topic_reach_its_partitions() {
         (77, 5_000_000)
     );
 }
+
+#[test]
+fn a_stop_with_an_offline_log_is_not_clean() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::new(dir.path(), Arc::default());
+    node.apply(&topic(A, 2, node_id(dir.path())));
+    node.replicas.shut_down(BrokerEpoch(1));
+    let mark = dir.path().join(".kafka_cleanshutdown");
+    assert!(mark.exists());
+    let image = node.image.clone();
+    drop(node);
+    let segment = dir.path().join("t-0/00000000000000000000.log");
+    std::fs::remove_file(&segment).unwrap();
+    std::fs::create_dir(&segment).unwrap();
+    let node = Node::new(dir.path(), image);
+    assert!(matches!(
+        node.replicas.get(A, PartitionIndex(0)),
+        Err(Error::Offline)
+    ));
+    node.replicas.shut_down(BrokerEpoch(2));
+    assert!(!mark.exists());
+}
