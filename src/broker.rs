@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::controller::{self, Controller, Machine};
 use crate::coordinator::groups::GroupCoordinator;
+use crate::ids::BrokerEpoch;
 use crate::log::directory::LogDirectory;
 use crate::metadata::storage::{self, Storage};
 use crate::metadata::{Image, MetadataListener, Published};
@@ -75,10 +76,10 @@ impl Broker {
         let metadata = Arc::new(Published::of(Image::empty()));
         let directories = open_directories(&settings, &storage)?;
         let log_dirs = directories.iter().map(|(id, _)| *id).collect();
-        let previous_epoch = directories
+        let stops = directories
             .iter()
-            .filter_map(|(_, directory)| directory.clean_shutdown())
-            .max();
+            .map(|(_, directory)| directory.clean_shutdown());
+        let previous_epoch = epoch_of_clean_stop(stops);
         let replicas = Arc::new(Replicas::new(settings.clone(), clock.clone(), directories));
         let look_up = {
             let replicas = replicas.clone();
@@ -190,6 +191,17 @@ impl Broker {
     }
 }
 
+/// The broker epoch of the last run, where it stopped all directories cleanly: one that was not, or that was last
+/// used by another run, may have lost records. (LogManager.readBrokerEpochFromCleanShutdownFiles)
+fn epoch_of_clean_stop(
+    mut directories: impl Iterator<Item = Option<BrokerEpoch>>,
+) -> Option<BrokerEpoch> {
+    let first = directories.next()??;
+    directories
+        .all(|other| other == Some(first))
+        .then_some(first)
+}
+
 /// The directories of `log.dirs`, in their order.
 fn open_directories(
     settings: &Settings,
@@ -201,4 +213,25 @@ fn open_directories(
         Ok((id, LogDirectory::open(path.clone(), log_storage.clone())?))
     };
     settings.log_dirs().iter().map(directory).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_is_clean_when_it_was_in_all_directories() {
+        let of = |epochs: &[Option<i64>]| {
+            epoch_of_clean_stop(epochs.iter().map(|epoch| epoch.map(BrokerEpoch)))
+        };
+        assert_eq!(of(&[Some(5), Some(5)]), Some(BrokerEpoch(5)));
+        for epochs in [
+            &[Some(5), Some(4)][..],
+            &[Some(5), None],
+            &[None, Some(5)],
+            &[],
+        ] {
+            assert_eq!(of(epochs), None, "{epochs:?}");
+        }
+    }
 }

@@ -181,8 +181,7 @@ impl Replicas {
         if let Err(error) = self.give_role(&partition, registration) {
             tracing::error!(partition = %partition.topic_partition(), %error, "the partition goes offline");
             partition.retire();
-            if let Some(Hosted::Online { directory, .. }) =
-                self.hosted.insert(key, Hosted::Offline)
+            if let Some(Hosted::Online { directory, .. }) = self.hosted.insert(key, Hosted::Offline)
             {
                 self.directories.went_offline(directory);
             }
