@@ -305,7 +305,7 @@ impl Replicas {
 
     /// Closes every log and marks the directories as cleanly stopped. Nothing may be appended any more.
     pub fn shut_down(&self, broker_epoch: BrokerEpoch) {
-        let online: Vec<(Arc<Partition>, usize)> = self.online_by_directory().collect();
+        let online = self.online_by_directory();
         for (partition, _) in &online {
             partition.retire();
         }
@@ -314,8 +314,10 @@ impl Replicas {
             .close(&online, loaded.then_some(broker_epoch));
     }
 
-    pub(super) fn online_by_directory(&self) -> impl Iterator<Item = (Arc<Partition>, usize)> {
-        self.hosted
+    /// A list: who waits for the disk with each of them must not hold up look-ups meanwhile.
+    pub(super) fn online_by_directory(&self) -> Vec<(Arc<Partition>, usize)> {
+        let online = self
+            .hosted
             .iter()
             .filter_map(|hosted| match hosted.value() {
                 Hosted::Online {
@@ -323,7 +325,8 @@ impl Replicas {
                     directory,
                 } => Some((partition.clone(), *directory)),
                 Hosted::Offline => None,
-            })
+            });
+        online.collect()
     }
 
     pub(super) fn settings(&self) -> &Settings {

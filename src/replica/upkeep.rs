@@ -84,7 +84,7 @@ impl Replicas {
     }
 
     fn checkpoint(&self, name: &'static str) {
-        let partitions: Vec<_> = self.online_by_directory().collect();
+        let partitions = self.online_by_directory();
         self.directories.checkpoint(&partitions, &[name]);
     }
 
