@@ -5,8 +5,8 @@
 //! wait for the disk are made off the reactor; a look-up waits for nothing.
 //! (kafka.server.ReplicaManager, kafka.log.LogManager)
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
 
@@ -31,6 +31,9 @@ pub struct Replicas {
     hosted: DashMap<Key, Hosted>,
     /// Whether the directories have been opened, by the first image.
     loaded: AtomicBool,
+    /// Whether the logs are closed; locked by each piece of upkeep and while they are being closed, so that no upkeep
+    /// touches a closed log.
+    closed: Mutex<bool>,
 }
 
 /// A replica here.
@@ -59,6 +62,7 @@ impl Replicas {
             clock,
             hosted: DashMap::new(),
             loaded: AtomicBool::new(false),
+            closed: Mutex::new(false),
         }
     }
 
@@ -305,6 +309,8 @@ impl Replicas {
 
     /// Closes every log and marks the directories as cleanly stopped. Nothing may be appended any more.
     pub fn shut_down(&self, broker_epoch: BrokerEpoch) {
+        let mut closed = self.closed();
+        *closed = true;
         let online = self.online_by_directory();
         for (partition, _) in &online {
             partition.retire();
@@ -312,6 +318,10 @@ impl Replicas {
         let loaded = self.loaded.load(Ordering::Acquire);
         self.directories
             .close(&online, loaded.then_some(broker_epoch));
+    }
+
+    pub(super) fn closed(&self) -> MutexGuard<'_, bool> {
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A list: who waits for the disk with each of them must not hold up look-ups meanwhile.

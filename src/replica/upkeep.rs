@@ -72,7 +72,12 @@ impl Replicas {
         }
     }
 
+    /// Aborting `run` does not end what it has begun, so [`Replicas::shut_down`] waits for it.
     fn do_task(&self, task: Task) {
+        let closed = self.closed();
+        if *closed {
+            return;
+        }
         match task {
             Task::HighWatermarks => self.checkpoint(HIGH_WATERMARK),
             Task::RecoveryPoints => self.checkpoint(RECOVERY_POINT),

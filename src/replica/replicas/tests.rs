@@ -252,6 +252,7 @@ fn a_stop_with_an_offline_log_is_not_clean() {
     let dir = tempfile::tempdir().unwrap();
     let mut node = Node::new(dir.path(), Arc::default());
     node.apply(&topic(A, 2, node_id(dir.path())));
+    append(&node.partition(A, 0));
     node.replicas.shut_down(BrokerEpoch(1));
     let mark = dir.path().join(".kafka_cleanshutdown");
     assert!(mark.exists());
@@ -267,4 +268,14 @@ fn a_stop_with_an_offline_log_is_not_clean() {
     ));
     node.replicas.shut_down(BrokerEpoch(2));
     assert!(!mark.exists());
+}
+
+#[test]
+fn no_upkeep_runs_once_the_logs_are_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::new(dir.path(), Arc::default());
+    node.apply(&topic(A, 1, node_id(dir.path())));
+    assert!(!*node.replicas.closed());
+    node.replicas.shut_down(BrokerEpoch(1));
+    assert!(*node.replicas.closed());
 }
