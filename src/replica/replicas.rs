@@ -16,6 +16,7 @@ use super::partition::{Error, Partition};
 use crate::clock::Clock;
 use crate::config::{Layers, Settings};
 use crate::ids::{BrokerEpoch, DirectoryId, NodeId, PartitionIndex, TopicId, TopicPartition};
+use crate::log::checkpoints::{HIGH_WATERMARK, LOG_START, RECOVERY_POINT};
 use crate::log::directory::LogDirectory;
 use crate::metadata::{self, Delta, Image, MetadataListener, Resource, ResourceKind, Topic};
 
@@ -34,6 +35,8 @@ pub struct Replicas {
     /// Whether the logs are closed; locked by each piece of upkeep and while they are being closed, so that no upkeep
     /// touches a closed log.
     closed: Mutex<bool>,
+    /// Locked while checkpoints are written.
+    checkpointing: Mutex<()>,
 }
 
 /// A replica here.
@@ -63,6 +66,7 @@ impl Replicas {
             hosted: DashMap::new(),
             loaded: AtomicBool::new(false),
             closed: Mutex::new(false),
+            checkpointing: Mutex::default(),
         }
     }
 
@@ -320,6 +324,17 @@ impl Replicas {
             .close(&online, loaded.then_some(broker_epoch));
     }
 
+    /// Writes the checkpoints `names` of the partitions that are here now.
+    pub(super) fn checkpoint(&self, names: &[&'static str]) {
+        // An older list must not be written over a newer one.
+        let _one = self
+            .checkpointing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.directories
+            .checkpoint(&self.online_by_directory(), names);
+    }
+
     pub(super) fn closed(&self) -> MutexGuard<'_, bool> {
         self.closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -364,6 +379,10 @@ impl MetadataListener for Replicas {
             topic
                 .indexed()
                 .for_each(|(index, _)| self.remove(topic, index));
+        }
+        if !delta.deleted.is_empty() {
+            // Before a topic of the same name is made, which would inherit what is written of this one.
+            self.checkpoint(&[RECOVERY_POINT, LOG_START, HIGH_WATERMARK]);
         }
         for (id, changed) in &delta.topics {
             if let Some(topic) = image.topics().by_id(*id) {

@@ -79,18 +79,13 @@ impl Replicas {
             return;
         }
         match task {
-            Task::HighWatermarks => self.checkpoint(HIGH_WATERMARK),
-            Task::RecoveryPoints => self.checkpoint(RECOVERY_POINT),
-            Task::LogStarts => self.checkpoint(LOG_START),
+            Task::HighWatermarks => self.checkpoint(&[HIGH_WATERMARK]),
+            Task::RecoveryPoints => self.checkpoint(&[RECOVERY_POINT]),
+            Task::LogStarts => self.checkpoint(&[LOG_START]),
             Task::Retention => self.retain(),
             Task::ProducerIds => self.expire_producers(),
             Task::Short => self.remove_and_flush(),
         }
-    }
-
-    fn checkpoint(&self, name: &'static str) {
-        let partitions = self.online_by_directory();
-        self.directories.checkpoint(&partitions, &[name]);
     }
 
     fn retain(&self) {

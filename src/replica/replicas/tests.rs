@@ -279,3 +279,21 @@ fn no_upkeep_runs_once_the_logs_are_closed() {
     node.replicas.shut_down(BrokerEpoch(1));
     assert!(*node.replicas.closed());
 }
+
+#[test]
+fn a_recreated_topic_inherits_no_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::new(dir.path(), Arc::default());
+    node.apply(&topic(A, 1, node_id(dir.path())));
+    append(&node.partition(A, 0));
+    node.replicas.checkpoint(&[HIGH_WATERMARK]);
+    let checkpoint =
+        || std::fs::read_to_string(dir.path().join("replication-offset-checkpoint")).unwrap();
+    assert_eq!(checkpoint(), "0\n1\nt 0 1\n");
+    let removed = RemoveTopicRecord {
+        topic_id: A.0,
+        ..Default::default()
+    };
+    node.apply(&[removed.into()]);
+    assert_eq!(checkpoint(), "0\n0\n");
+}
