@@ -168,7 +168,8 @@ impl LogDirectory {
         Log::open(found.path.clone(), config, options, self.storage.clone())
     }
 
-    /// Creates the log of a new partition.
+    /// Creates the log of a new partition. A log that lies in its place, one that could not be opened while its topic
+    /// was deleted, is put aside.
     pub fn create_log(
         &self,
         partition: &TopicPartition,
@@ -177,6 +178,15 @@ impl LogDirectory {
         now: Timestamp,
     ) -> Result<Log, Error> {
         let path = self.path.join(partition.to_string());
+        if holds_log(&path)? {
+            let stray = self.path.join(suffixed_name(partition, "stray"));
+            warn!(from = %path.display(), to = %stray.display(), "another log of this name is put aside");
+            self.storage
+                .fs
+                .rename(&path, &stray)
+                .and_then(|()| self.storage.fs.sync_directory(&self.path))
+                .map_err(Error::io(&path))?;
+        }
         self.storage
             .fs
             .create_directory(&path)
@@ -263,6 +273,22 @@ fn take_clean_shutdown(path: &Path, storage: &Storage) -> Result<Option<BrokerEp
     let epoch = serde_json::from_str::<CleanShutdown>(&text).map_or(-1, |mark| mark.broker_epoch);
     info!(directory = %path.display(), "stopped cleanly");
     Ok(Some(BrokerEpoch(epoch)))
+}
+
+/// Whether a directory is there and holds a log's segment.
+fn holds_log(dir: &Path) -> Result<bool, Error> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(Error::io(dir)(error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(Error::io(dir))?;
+        if entry.path().extension().is_some_and(|is| is == "log") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The topic id in a partition directory; `None` when there is none. (PartitionMetadataFile)
@@ -438,5 +464,28 @@ mod tests {
         assert_eq!(directory.partitions().unwrap()[0].kind, Kind::Delete);
         directory.remove(&path).unwrap();
         assert!(directory.partitions().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_log_in_the_place_of_a_new_one_is_put_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = open(&dir);
+        let partition = TopicPartition::new("t", 0);
+        let create = || {
+            directory
+                .create_log(&partition, KafkaUuid::random(), LogConfig::default(), NOW)
+                .unwrap()
+        };
+        let old = create();
+        let mut batch = crate::record::BatchBuilder::new();
+        batch.append(NOW, None, Some(b"value"));
+        old.append_as_leader(&batch.build_valid(), LeaderEpoch(0), Origin::Client, NOW)
+            .unwrap();
+        drop(old);
+        assert_eq!(create().log_end_offset(), Offset(0));
+        let mut kinds: Vec<_> = directory.partitions().unwrap();
+        kinds.sort_by_key(|found| found.kind == Kind::Stray);
+        let kinds: Vec<_> = kinds.iter().map(|found| found.kind).collect();
+        assert_eq!(kinds, [Kind::Current, Kind::Stray]);
     }
 }
