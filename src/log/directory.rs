@@ -52,6 +52,9 @@ pub struct PartitionDirectory {
     pub kind: Kind,
     /// From `partition.metadata`.
     pub topic_id: Option<TopicId>,
+    /// Why `partition.metadata` cannot be read, where it is there: whose log this is cannot be known, so that it is not
+    /// opened.
+    pub damage: Option<String>,
     pub path: PathBuf,
 }
 
@@ -136,11 +139,18 @@ impl LogDirectory {
             if &*partition.topic == CLUSTER_METADATA || !path.is_dir() {
                 continue;
             }
-            let topic_id = read_topic_id(&path)?;
+            let (topic_id, damage) = match read_topic_id(&path) {
+                Ok(topic_id) => (topic_id, None),
+                Err(error) => {
+                    warn!(%error, "the log's topic is unknown");
+                    (None, Some(error.to_string()))
+                }
+            };
             found.push(PartitionDirectory {
                 partition,
                 kind,
                 topic_id,
+                damage,
                 path,
             });
         }
@@ -156,6 +166,10 @@ impl LogDirectory {
         now: Timestamp,
         producer_id_expiration_ms: i64,
     ) -> Result<Log, Error> {
+        if let Some(reason) = found.damage.clone() {
+            let path = found.path.clone();
+            return Err(Error::Malformed { path, reason });
+        }
         let checkpointed =
             |offsets: &Offsets| offsets.get(&found.partition).copied().unwrap_or_default();
         let options = LogOptions {
@@ -487,5 +501,29 @@ mod tests {
         kinds.sort_by_key(|found| found.kind == Kind::Stray);
         let kinds: Vec<_> = kinds.iter().map(|found| found.kind).collect();
         assert_eq!(kinds, [Kind::Current, Kind::Stray]);
+    }
+
+    #[test]
+    fn a_damaged_partition_is_no_harm_to_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = open(&dir);
+        for index in 0..2 {
+            let partition = TopicPartition::new("t", index);
+            directory
+                .create_log(&partition, KafkaUuid::random(), LogConfig::default(), NOW)
+                .unwrap();
+        }
+        fs::write(dir.path().join("t-0/partition.metadata"), "?").unwrap();
+        let opened: Vec<_> = directory
+            .partitions()
+            .unwrap()
+            .iter()
+            .map(|found| {
+                directory
+                    .open_log(found, LogConfig::default(), NOW, i64::MAX)
+                    .is_ok()
+            })
+            .collect();
+        assert_eq!(opened, [false, true]);
     }
 }
