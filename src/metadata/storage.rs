@@ -358,11 +358,7 @@ impl Storage {
             fs::create_dir_all(path).map_err(failed(path))?;
             locks.push(lock(path)?);
         }
-        if paths
-            .iter()
-            .all(|path| !MetaProperties::path(path).exists())
-            && is_only_voter(settings)
-        {
+        if !MetaProperties::path(settings.metadata_log_dir()).exists() && is_only_voter(settings) {
             format_own_cluster(settings, &paths, now)?;
         }
         let mut directories = BTreeMap::new();
@@ -420,23 +416,37 @@ fn check(
     Ok(id)
 }
 
-/// The metadata log's directory comes last: without it the node counts as not formatted, and is formatted again.
+/// The metadata log's directory comes last: without it the node counts as not formatted, and is formatted again. What
+/// was formatted before stays, and tells the cluster's id.
 fn format_own_cluster(
     settings: &Settings,
     paths: &BTreeSet<PathBuf>,
     now: Timestamp,
 ) -> Result<(), Error> {
+    let (mut unformatted, mut cluster_id) = (Vec::new(), None);
     for path in paths {
-        if !is_empty(path)? {
-            return Err(Error::NotEmpty(path.clone()));
+        let formatted = MetaProperties::read(path)?;
+        match (is_empty(path)?, formatted) {
+            (true, None) => unformatted.push(path),
+            (true, Some(meta)) => {
+                check(path, meta, settings.node_id(), &mut cluster_id, now)?;
+            }
+            (false, None) => return Err(Error::NotEmpty(path.clone())),
+            // It has been in use: the metadata log was lost, or lies elsewhere.
+            (false, Some(_)) => {
+                return Err(Error::NotFormatted(settings.metadata_log_dir().to_owned()));
+            }
         }
     }
-    let format = Format::own_cluster(settings);
-    let is_metadata_dir = |path: &&PathBuf| **path == format.metadata_dir.0;
-    for path in paths
+    let mut format = Format::own_cluster(settings);
+    if let Some(cluster_id) = cluster_id {
+        format.cluster_id = cluster_id;
+    }
+    let is_metadata_dir = |path: &&&PathBuf| ***path == format.metadata_dir.0;
+    for path in unformatted
         .iter()
         .filter(|path| !is_metadata_dir(path))
-        .chain(paths.iter().filter(is_metadata_dir))
+        .chain(unformatted.iter().filter(is_metadata_dir))
     {
         format.apply(path, now)?;
     }
@@ -475,6 +485,7 @@ fn is_empty(directory: &Path) -> Result<bool, Error> {
         "lost+found",
         BOOTSTRAP,
         "bootstrap.checkpoint.part",
+        META_PROPERTIES,
         "meta.properties.tmp",
     ];
     for entry in fs::read_dir(directory).map_err(failed(directory))? {

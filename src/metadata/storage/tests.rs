@@ -153,3 +153,24 @@ fn directories_of_others_are_refused() {
         Some(storage.directories[&b])
     );
 }
+
+#[test]
+fn a_formatting_cut_off_between_directories_goes_on() {
+    let temporary = tempfile::tempdir().unwrap();
+    let settings = node(temporary.path());
+    let before = Storage::open(&settings, NOW).unwrap().cluster_id;
+    let metadata = MetaProperties::path(settings.metadata_log_dir());
+    fs::remove_file(&metadata).unwrap();
+    assert_eq!(Storage::open(&settings, NOW).unwrap().cluster_id, before);
+    // Directories that were in use are no such thing.
+    fs::remove_file(&metadata).unwrap();
+    for path in directories(&settings) {
+        if path != settings.metadata_log_dir() {
+            fs::create_dir(path.join("t-0")).unwrap();
+        }
+    }
+    assert!(matches!(
+        Storage::open(&settings, NOW),
+        Err(Error::NotFormatted(_))
+    ));
+}
