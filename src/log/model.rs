@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::tests::{NOW, bytes, open, produced, read_all, unclean};
+use super::tests::{Fixture, NOW, bytes, produced, read_all, unclean};
 use super::*;
 use crate::ids::{LeaderEpoch, Offset};
 use crate::record::batches;
@@ -113,7 +113,7 @@ impl Model {
 }
 
 struct Run {
-    dir: tempfile::TempDir,
+    fixture: Fixture,
     log: Log,
     model: Model,
 }
@@ -220,7 +220,7 @@ impl Run {
             log_start_offset,
             ..unclean(recovery_point.0)
         };
-        self.log = open(&self.dir, options);
+        self.log = self.fixture.open_with(options);
     }
 
     /// Cuts bytes off the active segment, but none that were flushed.
@@ -300,9 +300,9 @@ proptest! {
 
     #[test]
     fn a_log_is_what_was_done_to_it(operations in prop::collection::vec(operation(), 1..120)) {
-        let dir = tempfile::tempdir().unwrap();
-        let log = open(&dir, LogOptions::default());
-        let mut run = Run { dir, log, model: Model::default() };
+        let fixture = Fixture::default();
+        let log = fixture.open();
+        let mut run = Run { fixture, log, model: Model::default() };
         for operation in &operations {
             run.step(operation);
             run.check();

@@ -1,0 +1,183 @@
+//! Appends and what reads find of them.
+
+use super::*;
+
+#[test]
+fn appended_batches_are_read_before_and_after_reopening() {
+    let fixture = Fixture::default();
+    let path = fixture.path().to_owned();
+    let log = Log::create(path, config(), Offset::ZERO, Storage::default(), NOW).unwrap();
+    let mut expected = Vec::new();
+    for n in 0..100 {
+        let info = append(&log, &batch(1 + n % 3, 100));
+        assert_eq!(info.last_offset - info.base_offset, (n % 3) as i64);
+        expected.push((info.base_offset.0, info.last_offset.0));
+    }
+    assert!(log.segments.load().len() > 5);
+    assert_eq!(read_all(&log), expected);
+    for (base, last) in &expected {
+        for offset in *base..=*last {
+            assert_eq!(read(&log, offset, 1)[..], [(*base, *last)]);
+        }
+    }
+    log.close().unwrap();
+    let end = log.log_end_offset();
+    for options in [
+        LogOptions::default(),
+        unclean(0),
+        unclean(50),
+        unclean(end.0),
+    ] {
+        let log = fixture.open_with(options);
+        assert_eq!(log.log_end_offset(), end);
+        assert_eq!(read_all(&log), expected);
+    }
+}
+
+#[test]
+fn an_empty_log_has_no_files() {
+    let fixture = Fixture::default();
+    let path = fixture.file("t-0");
+    let log = Log::create(
+        path.clone(),
+        config(),
+        Offset::ZERO,
+        Storage::default(),
+        NOW,
+    )
+    .unwrap();
+    assert!(names(&path).is_empty());
+    assert_eq!(read(&log, 0, 100), []);
+    log.close().unwrap();
+    assert!(names(&path).is_empty());
+}
+
+#[test]
+fn reads_are_bounded() {
+    let fixture = Fixture::default();
+    let log = fixture.filled(30);
+    let size = batch(1, 100).size();
+    for first in 0..20 {
+        for count in 0..5 {
+            for extra in [0, 1, size - 1] {
+                let found = read(&log, first, count * size + extra);
+                assert!(
+                    !found.is_empty() && found.len() <= count.max(1),
+                    "{first} {count} {extra}: {found:?}"
+                );
+                assert_eq!(found[0].0, first);
+            }
+        }
+        let none = log
+            .read(Offset(first), size - 1, Offset(30), false)
+            .unwrap();
+        assert!(none.records.is_empty());
+    }
+    for below in 0..30 {
+        let found = read_below(&log, 0, 100_000, below);
+        assert_eq!(
+            found.last().map_or(0, |(_, last)| last + 1),
+            below.min(24.max(found.len() as i64))
+        );
+    }
+    let error = log.read(Offset(31), 10, Offset(31), true).unwrap_err();
+    assert!(matches!(
+        error,
+        ReadError::OutOfRange {
+            got: Offset(31),
+            start: Offset(0),
+            end: Offset(30)
+        }
+    ));
+}
+
+#[test]
+fn readers_see_whole_batches_while_a_writer_rolls() {
+    let fixture = Fixture::default();
+    let log = fixture.open();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..500 {
+                append(&log, &batch(2, 100));
+            }
+        });
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut from = 0;
+                while from < 1000 {
+                    let found = read(&log, from, 700);
+                    if let Some((base, _)) = found.first() {
+                        assert_eq!(*base, from);
+                    }
+                    from = found.last().map_or(from, |(_, last)| last + 1);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn files_of_unused_segments_are_closed() {
+    let mut fixture = Fixture::default();
+    fixture.storage.open = Arc::new(OpenSegments::new(3));
+    let log = fixture.filled(300);
+    assert!(log.segments.load().len() > 10);
+    let expected: Vec<(i64, i64)> = (0..300).map(|offset| (offset, offset)).collect();
+    for _ in 0..3 {
+        assert_eq!(read_all(&log), expected);
+        let open = log
+            .segments
+            .load()
+            .iter()
+            .filter(|segment| segment.is_open())
+            .count();
+        assert!(open <= 4, "{open}");
+        append(&log, &batch(1, 1));
+        log.truncate_to(Offset(300)).unwrap();
+    }
+}
+
+#[test]
+fn offsets_by_timestamp() {
+    let fixture = Fixture::default();
+    let log = fixture.open();
+    let mut expected = Vec::new();
+    for n in 0..200_i64 {
+        let mut builder = BatchBuilder::new();
+        for k in 0..3 {
+            let timestamp = NOW.plus_ms((n * 37) % 100 + n + k);
+            builder.append(timestamp, None, Some(&[0; 30]));
+            expected.push(timestamp);
+        }
+        append(&log, &builder.build_valid());
+    }
+    for reopen in [false, true] {
+        let log = if reopen {
+            log.close().unwrap();
+            fixture.open()
+        } else {
+            fixture.open_unclean(0)
+        };
+        for ms in -1..302 {
+            let first = expected
+                .iter()
+                .position(|timestamp| *timestamp >= NOW.plus_ms(ms));
+            let found = log.offset_for_timestamp(NOW.plus_ms(ms)).unwrap();
+            assert_eq!(
+                found.map(|found| found.offset.0),
+                first.map(|first| first as i64),
+                "{ms}"
+            );
+            if let Some(found) = found {
+                assert_eq!(found.timestamp, expected[first.unwrap()]);
+            }
+        }
+        let largest = *expected.iter().max().unwrap();
+        let found = log.max_timestamp().unwrap().unwrap();
+        let first = expected
+            .iter()
+            .position(|timestamp| *timestamp == largest)
+            .unwrap();
+        assert_eq!((found.timestamp, found.offset.0), (largest, first as i64));
+    }
+}

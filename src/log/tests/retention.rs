@@ -1,0 +1,97 @@
+//! Segments that are dropped.
+
+use super::*;
+
+#[test]
+fn retention_by_age_size_and_start_offset() {
+    let day = 24 * 60 * 60 * 1000;
+    let fill = |config: LogConfig| {
+        let fixture = Fixture::new(config);
+        let log = fixture.filled(100);
+        (fixture, log)
+    };
+    let (fixture, log) = fill(config());
+    let end = Offset(100);
+    assert_eq!(
+        log.delete_old_segments(end, NOW.plus_ms(7 * day)).unwrap(),
+        Dropped::default()
+    );
+    log.advance_log_start_offset(Offset(50)).unwrap();
+    assert!(matches!(
+        log.read(Offset(49), 1, end, true),
+        Err(ReadError::OutOfRange {
+            start: Offset(50),
+            ..
+        })
+    ));
+    assert_eq!(
+        log.delete_old_segments(Offset(30), NOW).unwrap().segments,
+        1,
+        "the high watermark is in the second"
+    );
+    assert_eq!(log.delete_old_segments(end, NOW).unwrap().segments, 1);
+    assert_eq!(read_all(&log)[0], (50, 50));
+    let deleted = || {
+        let names = fixture.names();
+        let deleted = names.iter().filter(|name| name.ends_with(".deleted"));
+        deleted.count()
+    };
+    assert!(deleted() >= 6);
+    assert_eq!(log.remove_deleted(NOW).unwrap(), Some(NOW.plus_ms(60_000)));
+    log.remove_deleted(NOW.plus_ms(60_000)).unwrap();
+    assert_eq!(deleted(), 0);
+    assert!(
+        log.delete_old_segments(end, NOW.plus_ms(7 * day + 1))
+            .unwrap()
+            .segments
+            > 1
+    );
+    assert_eq!(
+        (log.log_start_offset(), log.log_end_offset(), log.size()),
+        (end, end, 0)
+    );
+    drop(log);
+    assert_eq!(
+        fixture.open_unclean(0).log_end_offset(),
+        end,
+        "an empty segment keeps the offset"
+    );
+
+    let (_fixture, log) = fill(LogConfig {
+        retention_bytes: 9000,
+        retention_ms: -1,
+        ..config()
+    });
+    let before = log.size();
+    let dropped = log.delete_old_segments(end, NOW).unwrap();
+    assert!(dropped.segments > 0 && log.size() >= 9000 && log.size() < 9000 + 4096);
+    assert_eq!(before - dropped.bytes, log.size());
+}
+
+#[test]
+fn a_segment_that_retention_removed_needs_no_flush() {
+    let fixture = Fixture::default();
+    let log = fixture.open();
+    for n in 0..40 {
+        append(&log, &produced(1, 0, n, 1, true));
+    }
+    let marker = EndMarker {
+        commit: false,
+        coordinator_epoch: 0,
+    };
+    let marker = marker.batch(ProducerId(1), ProducerEpoch(0), NOW);
+    log.append_as_leader(&marker, LeaderEpoch(0), Origin::Coordinator, NOW)
+        .unwrap();
+    // What a flush holds that began before.
+    let segments = log.segments.load_full();
+    let end = log.log_end_offset();
+    let later = NOW.plus_ms(8 * 24 * 60 * 60 * 1000);
+    let dropped = log.delete_old_segments(end, later).unwrap();
+    assert_eq!(dropped.segments, segments.len());
+    let before = fixture.names();
+    for segment in segments.iter() {
+        segment.sync(true).unwrap();
+    }
+    assert_eq!(fixture.names(), before);
+    log.flush().unwrap();
+}
