@@ -59,6 +59,10 @@ number! {
     /// Milliseconds since 1970; -1 is "none".
     Timestamp(i64)
 }
+number! {
+    /// Milliseconds of a clock that only goes on. It says nothing outside of its process.
+    SteadyTime(i64)
+}
 
 impl Offset {
     pub const ZERO: Offset = Offset(0);
@@ -102,6 +106,21 @@ impl Timestamp {
     /// This instant plus a duration in milliseconds; saturates.
     pub fn plus_ms(self, ms: i64) -> Timestamp {
         Timestamp(self.0.saturating_add(ms))
+    }
+}
+
+impl SteadyTime {
+    /// When every wait that has been going on since before the process began is over.
+    pub const START: SteadyTime = SteadyTime(0);
+
+    /// This instant plus a duration in milliseconds; saturates.
+    pub fn plus_ms(self, ms: i64) -> SteadyTime {
+        SteadyTime(self.0.saturating_add(ms))
+    }
+
+    /// Milliseconds from `earlier` until this instant.
+    pub fn since(self, earlier: SteadyTime) -> i64 {
+        self.0.saturating_sub(earlier.0)
     }
 }
 

@@ -63,7 +63,7 @@ impl Api for Fetch {
         let session = match ctx
             .broker
             .fetch_sessions()
-            .open(asked, ctx.broker.clock().now())
+            .open(asked, ctx.broker.clock().steady())
         {
             Ok(session) => session,
             Err(error) => return Reply::Now(answer::session_error(error)),

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error_code::ErrorCode;
-use crate::ids::{BrokerEpoch, DirectoryId, KafkaUuid, NodeId, Timestamp};
+use crate::ids::{BrokerEpoch, DirectoryId, KafkaUuid, NodeId, SteadyTime};
 use crate::messages::records::frame::MetadataRecord;
 use crate::messages::records::metadata::{BrokerRegistrationChangeRecord, UnregisterBrokerRecord};
 use crate::messages::{
@@ -26,7 +26,7 @@ pub struct Sessions(BTreeMap<NodeId, Session>);
 #[derive(Clone, Debug)]
 struct Session {
     epoch: BrokerEpoch,
-    contact: Timestamp,
+    contact: SteadyTime,
     /// The last offset of the metadata log that the broker has applied; -1 before it said.
     metadata_offset: i64,
     /// The offset of the registration; the broker is caught up once it has applied it.
@@ -36,7 +36,7 @@ struct Session {
 }
 
 impl Session {
-    fn new(epoch: BrokerEpoch, contact: Timestamp, registered_at: i64) -> Session {
+    fn new(epoch: BrokerEpoch, contact: SteadyTime, registered_at: i64) -> Session {
         Session {
             epoch,
             contact,
@@ -51,7 +51,7 @@ impl Sessions {
     /// The sessions of a new leader: every unfenced broker has just been heard of. Not so the broker of this very
     /// process, when it has not registered since the process began: its earlier incarnation is surely gone, and the new
     /// one need not wait for the session of the old to expire.
-    pub(super) fn activated(&self, image: &Image, own: NodeId, now: Timestamp) -> Sessions {
+    pub(super) fn activated(&self, image: &Image, own: NodeId, now: SteadyTime) -> Sessions {
         let is_running = |broker: &Broker| broker.id != own || self.0.contains_key(&own);
         let unfenced = image
             .brokers()
@@ -62,14 +62,14 @@ impl Sessions {
         Sessions(unfenced.map(|broker| session(broker)).collect())
     }
 
-    pub(super) fn next_deadline(&self, timeout_ms: i64) -> Option<Timestamp> {
+    pub(super) fn next_deadline(&self, timeout_ms: i64) -> Option<SteadyTime> {
         self.0
             .values()
             .map(|session| session.contact.plus_ms(timeout_ms))
             .min()
     }
 
-    fn is_valid(&self, broker: &Broker, timeout_ms: i64, now: Timestamp) -> bool {
+    fn is_valid(&self, broker: &Broker, timeout_ms: i64, now: SteadyTime) -> bool {
         let session = self
             .0
             .get(&broker.id)
@@ -126,7 +126,7 @@ impl Machine {
         &mut self,
         image: &Image,
         request: &BrokerRegistrationRequest,
-        now: Timestamp,
+        now: SteadyTime,
     ) -> Decision {
         let response = BrokerRegistrationResponse::default();
         if let Err(refusal) = self.check_registration(image, request, now) {
@@ -163,7 +163,7 @@ impl Machine {
         &self,
         image: &Image,
         request: &BrokerRegistrationRequest,
-        now: Timestamp,
+        now: SteadyTime,
     ) -> Result<(), Refusal> {
         if *request.cluster_id != *self.cluster_id {
             return Err(Refusal::silent(ErrorCode::InconsistentClusterId));
@@ -254,7 +254,7 @@ impl Machine {
         &mut self,
         image: &Image,
         request: &BrokerHeartbeatRequest,
-        now: Timestamp,
+        now: SteadyTime,
     ) -> Decision {
         let broker = match image.brokers().get(NodeId(request.broker_id)) {
             Some(broker) if broker.epoch == BrokerEpoch(request.broker_epoch) => broker,
@@ -429,7 +429,7 @@ impl Machine {
 
     /// Fences the broker that has been silent the longest, when it has been for too long. One at a time: each finds
     /// the partitions as the one before left them.
-    pub(super) fn fence_stale_brokers(&mut self, image: &Image, now: Timestamp) -> Decision {
+    pub(super) fn fence_stale_brokers(&mut self, image: &Image, now: SteadyTime) -> Decision {
         let timeout_ms = self.session_timeout_ms();
         let stalest = self
             .sessions

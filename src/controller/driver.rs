@@ -15,7 +15,7 @@ use super::raft::consensus::{Consensus, Outcome, Role, Roles, Stopped};
 use super::raft::state_machine::Applied;
 use super::snapshots::Keeper;
 use crate::clock::Clock;
-use crate::ids::{KafkaUuid, LeaderEpoch, Offset, Timestamp};
+use crate::ids::{KafkaUuid, LeaderEpoch, Offset, SteadyTime, Timestamp};
 use crate::messages::records::frame::MetadataRecord;
 use crate::metadata::{Image, Provenance, records};
 
@@ -106,7 +106,7 @@ impl Driver {
                 changed = self.applied.changed() => {
                     if changed.is_err() { break }
                     self.answer_waiting();
-                    self.keeper.look(&self.consensus, self.clock.now()).await?;
+                    self.keeper.look(&self.consensus, self.clock.both()).await?;
                 }
                 count = submitted.recv_many(&mut commands, COMMANDS_AT_ONCE) => {
                     if count == 0 { break }
@@ -198,10 +198,10 @@ impl Driver {
             drop(reply.send(Err(Error::NotController)));
             return Ok(());
         };
-        let now = self.clock.now();
+        let now = self.clock.both();
         let Decision { records, answer } =
             self.machine
-                .decide(&leading.pending, command, now, &mut self.random);
+                .decide(&leading.pending, command, now.steady, &mut self.random);
         if records.is_empty() {
             let end_offset = leading.pending.provenance().end_offset;
             self.waiting.push_back(Waiting {
@@ -212,7 +212,7 @@ impl Driver {
             self.answer_waiting();
             return Ok(());
         }
-        let (pending, batch) = append(leading, &records, now);
+        let (pending, batch) = append(leading, &records, now.wall);
         leading.pending = pending;
         let then = |outcome| {
             drop(reply.send(match outcome {
@@ -236,7 +236,7 @@ impl Driver {
 
     /// How long until something is due though nothing happens.
     fn due(&self) -> Duration {
-        let now = self.clock.now();
+        let now = self.clock.steady();
         let fence = self
             .leading
             .as_ref()
@@ -246,13 +246,14 @@ impl Driver {
             .flatten()
             .min()
             .unwrap_or(now);
-        Duration::from_millis(u64::try_from(next.0 - now.0).unwrap_or(0))
+        Duration::from_millis(u64::try_from(next.since(now)).unwrap_or(0))
     }
 
     async fn on_time(&mut self) -> Result<(), Stopped> {
-        let now = self.clock.now();
+        let now = self.clock.both();
         self.keeper.look(&self.consensus, now).await?;
-        let is_due = |deadline: Option<Timestamp>| deadline.is_some_and(|deadline| deadline <= now);
+        let is_due =
+            |deadline: Option<SteadyTime>| deadline.is_some_and(|deadline| deadline <= now.steady);
         if self.leading.is_some() && is_due(self.machine.next_deadline()) {
             let (reply, _) = oneshot::channel();
             self.decide(&Command::FenceStaleBrokers, reply).await?;

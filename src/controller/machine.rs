@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::config::Settings;
 use crate::error_code::ErrorCode;
-use crate::ids::{KafkaUuid, Timestamp};
+use crate::ids::{KafkaUuid, SteadyTime};
 use crate::messages::records::frame::MetadataRecord;
 use crate::messages::records::metadata::{NoOpRecord, ProducerIdsRecord};
 use crate::messages::{
@@ -177,7 +177,7 @@ impl Machine {
     }
 
     /// When [`Command::FenceStaleBrokers`] is due; `None` while no broker is unfenced.
-    pub fn next_deadline(&self) -> Option<Timestamp> {
+    pub fn next_deadline(&self) -> Option<SteadyTime> {
         self.sessions.next_deadline(self.session_timeout_ms())
     }
 
@@ -186,7 +186,7 @@ impl Machine {
         &mut self,
         image: &Image,
         command: &Command,
-        now: Timestamp,
+        now: SteadyTime,
         random: &mut impl Random,
     ) -> Decision {
         match command {

@@ -100,7 +100,7 @@ impl Controller {
         let (commands, submitted) = mpsc::channel(COMMANDS_MAX);
         let (activate, active) = watch::channel(None);
         let (stop, stopped) = watch::channel(false);
-        let keeper = Keeper::new(options.snapshots, clock.now());
+        let keeper = Keeper::new(options.snapshots, clock.steady());
         let driver = Driver::new(
             consensus.clone(),
             clock.clone(),

@@ -8,7 +8,8 @@ use tracing::{debug, warn};
 
 use super::raft::consensus::{Consensus, Stopped};
 use super::raft::storage::{blocking, invalid};
-use crate::ids::Timestamp;
+use crate::clock::Now;
+use crate::ids::{SteadyTime, Timestamp};
 use crate::metadata::checkpoint::{self, SnapshotId};
 
 /// Between two looks at what may go. (KafkaMetadataLog's cleanup delay)
@@ -30,11 +31,11 @@ pub(crate) struct Policy {
 /// Keeps to the [`Policy`].
 pub(super) struct Keeper {
     policy: Policy,
-    next_clean: Timestamp,
+    next_clean: SteadyTime,
 }
 
 impl Keeper {
-    pub(super) fn new(policy: Policy, now: Timestamp) -> Keeper {
+    pub(super) fn new(policy: Policy, now: SteadyTime) -> Keeper {
         Keeper {
             policy,
             next_clean: now.plus_ms(LOOK_INTERVAL_MS),
@@ -42,31 +43,28 @@ impl Keeper {
     }
 
     /// When [`Keeper::look`] is due though nothing was written.
-    pub(super) fn next_look(&self, now: Timestamp) -> Timestamp {
+    pub(super) fn next_look(&self, now: SteadyTime) -> SteadyTime {
         self.next_clean.max(now)
     }
 
     /// Has a snapshot taken when one is due, and lets old ones go.
-    pub(super) async fn look(
-        &mut self,
-        consensus: &Consensus,
-        now: Timestamp,
-    ) -> Result<(), Stopped> {
+    pub(super) async fn look(&mut self, consensus: &Consensus, now: Now) -> Result<(), Stopped> {
         let (bytes, snapshot_at) = {
             let applied = consensus.applied();
             let applied = applied.borrow();
             (applied.bytes_since_snapshot, applied.snapshot_at)
         };
-        let old = self.policy.interval_ms > 0 && now.0 - snapshot_at.0 >= self.policy.interval_ms;
+        let old =
+            self.policy.interval_ms > 0 && now.steady.since(snapshot_at) >= self.policy.interval_ms;
         if bytes >= self.policy.record_bytes_max || (old && bytes > 0) {
             debug!("a snapshot of the metadata log is due: {bytes} bytes since the last");
             consensus.snapshot().await?;
         }
-        if now < self.next_clean {
+        if now.steady < self.next_clean {
             return Ok(());
         }
-        self.next_clean = now.plus_ms(LOOK_INTERVAL_MS);
-        self.clean(consensus, now).await
+        self.next_clean = now.steady.plus_ms(LOOK_INTERVAL_MS);
+        self.clean(consensus, now.wall).await
     }
 
     /// Drops the oldest snapshots while the bounds are exceeded, never the newest, and the log up to the oldest that

@@ -4,21 +4,21 @@
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
-use crate::ids::Timestamp;
+use crate::ids::SteadyTime;
 
 #[derive(Clone, Copy, Debug)]
 struct Due {
     /// When it is due.
-    at: Timestamp,
+    at: SteadyTime,
     /// Where it stands in the order; never later than `at`.
-    queued: Timestamp,
+    queued: SteadyTime,
 }
 
 /// What is due when.
 #[derive(Debug)]
 pub struct Deadlines<K> {
     due: HashMap<K, Due>,
-    order: BTreeSet<(Timestamp, K)>,
+    order: BTreeSet<(SteadyTime, K)>,
 }
 
 impl<K> Default for Deadlines<K> {
@@ -32,7 +32,7 @@ impl<K> Default for Deadlines<K> {
 
 impl<K: Clone + Eq + Hash + Ord> Deadlines<K> {
     /// Sets the deadline of `key`, in place of the one it had.
-    pub fn schedule(&mut self, key: K, at: Timestamp) {
+    pub fn schedule(&mut self, key: K, at: SteadyTime) {
         match self.due.get_mut(&key) {
             Some(due) if due.queued <= at => due.at = at,
             Some(due) => {
@@ -48,7 +48,7 @@ impl<K: Clone + Eq + Hash + Ord> Deadlines<K> {
     }
 
     /// Sets the deadline of `key` unless it has an earlier one.
-    pub fn schedule_by(&mut self, key: K, at: Timestamp) {
+    pub fn schedule_by(&mut self, key: K, at: SteadyTime) {
         if self.due.get(&key).is_none_or(|due| due.at > at) {
             self.schedule(key, at);
         }
@@ -61,12 +61,12 @@ impl<K: Clone + Eq + Hash + Ord> Deadlines<K> {
     }
 
     /// No deadline comes before this.
-    pub fn earliest(&self) -> Option<Timestamp> {
+    pub fn earliest(&self) -> Option<SteadyTime> {
         self.order.first().map(|(at, _)| *at)
     }
 
     /// Takes out one that is due.
-    pub fn pop(&mut self, now: Timestamp) -> Option<K> {
+    pub fn pop(&mut self, now: SteadyTime) -> Option<K> {
         while self.earliest()? <= now {
             let (_, key) = self.order.pop_first()?;
             let due = self
@@ -92,26 +92,26 @@ mod tests {
     #[test]
     fn a_deadline_put_off_comes_once() {
         let mut deadlines = Deadlines::default();
-        deadlines.schedule("a", Timestamp(10));
-        deadlines.schedule("b", Timestamp(15));
-        deadlines.schedule("a", Timestamp(20));
-        assert_eq!(deadlines.pop(Timestamp(10)), None);
-        assert_eq!(deadlines.earliest(), Some(Timestamp(15)));
-        assert_eq!(deadlines.pop(Timestamp(30)), Some("b"));
-        assert_eq!(deadlines.pop(Timestamp(30)), Some("a"));
-        assert_eq!(deadlines.pop(Timestamp(30)), None);
+        deadlines.schedule("a", SteadyTime(10));
+        deadlines.schedule("b", SteadyTime(15));
+        deadlines.schedule("a", SteadyTime(20));
+        assert_eq!(deadlines.pop(SteadyTime(10)), None);
+        assert_eq!(deadlines.earliest(), Some(SteadyTime(15)));
+        assert_eq!(deadlines.pop(SteadyTime(30)), Some("b"));
+        assert_eq!(deadlines.pop(SteadyTime(30)), Some("a"));
+        assert_eq!(deadlines.pop(SteadyTime(30)), None);
         assert_eq!(deadlines.earliest(), None);
     }
 
     #[test]
     fn an_earlier_deadline_takes_the_place_of_a_later_one() {
         let mut deadlines = Deadlines::default();
-        deadlines.schedule("a", Timestamp(20));
-        deadlines.schedule("a", Timestamp(10));
-        deadlines.schedule_by("a", Timestamp(30));
-        assert_eq!(deadlines.pop(Timestamp(10)), Some("a"));
-        deadlines.schedule("a", Timestamp(20));
+        deadlines.schedule("a", SteadyTime(20));
+        deadlines.schedule("a", SteadyTime(10));
+        deadlines.schedule_by("a", SteadyTime(30));
+        assert_eq!(deadlines.pop(SteadyTime(10)), Some("a"));
+        deadlines.schedule("a", SteadyTime(20));
         deadlines.cancel(&"a");
-        assert_eq!(deadlines.pop(Timestamp(99)), None);
+        assert_eq!(deadlines.pop(SteadyTime(99)), None);
     }
 }

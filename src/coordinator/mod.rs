@@ -8,8 +8,9 @@
 
 use bytes::Bytes;
 
+use crate::clock::Now;
 use crate::error_code::ErrorCode;
-use crate::ids::{Offset, ProducerId, Timestamp};
+use crate::ids::{Offset, ProducerId, SteadyTime};
 use crate::messages::{DecodeError, EncodeError};
 
 pub mod deadlines;
@@ -75,7 +76,7 @@ pub trait StateMachine: Send + Sync + 'static {
         state: &Self::State,
         scratch: &mut Self::Scratch,
         event: Event<Self::Request>,
-        now: Timestamp,
+        now: Now,
     ) -> Outcome<Self::Record, Self::Response>;
 
     /// Starts sessions after the partition has been read.
@@ -83,7 +84,7 @@ pub trait StateMachine: Send + Sync + 'static {
         &self,
         state: &Self::State,
         scratch: &mut Self::Scratch,
-        now: Timestamp,
+        now: Now,
     ) -> Outcome<Self::Record, Self::Response>;
 
     /// The records of `outcome` could not be appended: forgets what the scratch had put on them, and turns the
@@ -94,11 +95,11 @@ pub trait StateMachine: Send + Sync + 'static {
         scratch: &mut Self::Scratch,
         outcome: Outcome<Self::Record, Self::Response>,
         error: ErrorCode,
-        now: Timestamp,
+        now: Now,
     ) -> Vec<(Ticket, Self::Response)>;
 
     /// When [`Event::Deadline`] is due, if ever; it may be early, never late.
-    fn next_deadline(&self, scratch: &Self::Scratch) -> Option<Timestamp>;
+    fn next_deadline(&self, scratch: &Self::Scratch) -> Option<SteadyTime>;
 
     /// The only writer of the state.
     fn apply(state: &mut Self::State, record: Self::Record, at: Position);

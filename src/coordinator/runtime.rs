@@ -19,9 +19,9 @@ use tokio::task::JoinHandle;
 use tracing::{error, info};
 
 use super::{Event, Outcome, Position, StateMachine, Ticket};
-use crate::clock::Clock;
+use crate::clock::{Clock, Now};
 use crate::error_code::ErrorCode;
-use crate::ids::{LeaderEpoch, Offset, PartitionIndex, ProducerId, Timestamp};
+use crate::ids::{LeaderEpoch, Offset, PartitionIndex, ProducerId, SteadyTime};
 use crate::record::compress::Codec;
 
 mod batches;
@@ -109,7 +109,7 @@ struct Active<M: StateMachine> {
     /// The leadership has ended.
     resigned: bool,
     /// For when the timer is set.
-    timer_at: Option<Timestamp>,
+    timer_at: Option<SteadyTime>,
 }
 
 /// An answer, and up to where the partition has to be committed before it is told.
@@ -213,7 +213,7 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
         active: &mut Active<M>,
         event: Event<M::Request>,
     ) -> Vec<(Ticket, Said<M::Response>)> {
-        let now = self.clock.now();
+        let now = self.clock.both();
         let outcome = self
             .machine
             .handle(&active.state, &mut active.scratch, event, now);
@@ -225,7 +225,7 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
         shard: &Arc<Shard<M, J>>,
         active: &mut Active<M>,
         mut outcome: Outcome<M::Record, M::Response>,
-        now: Timestamp,
+        now: Now,
     ) -> Vec<(Ticket, Said<M::Response>)> {
         let written = self.write(shard, active, &mut outcome, now);
         let replies = match written {
@@ -256,16 +256,16 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
         shard: &Arc<Shard<M, J>>,
         active: &mut Active<M>,
         outcome: &mut Outcome<M::Record, M::Response>,
-        now: Timestamp,
+        now: Now,
     ) -> Result<(), ErrorCode> {
         while !outcome.records.is_empty() {
             let limit = shard.journal.max_batch_bytes();
             let (batch, count) =
-                batches::build::<M>(&outcome.records, self.config.codec, limit, now)?;
+                batches::build::<M>(&outcome.records, self.config.codec, limit, now.wall)?;
             if outcome.atomic && count < outcome.records.len() {
                 return Err(ErrorCode::MessageTooLarge);
             }
-            let base_offset = shard.journal.append(&batch, shard.epoch, now)?;
+            let base_offset = shard.journal.append(&batch, shard.epoch, now.wall)?;
             for (index, record) in (0..).zip(outcome.records.drain(..count)) {
                 let at = Position {
                     offset: base_offset + index,
@@ -289,8 +289,8 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
     }
 
     /// Deals with the deadlines that have come; returns when the next may come.
-    fn tick(&self) -> Option<Timestamp> {
-        let now = self.clock.now();
+    fn tick(&self) -> Option<SteadyTime> {
+        let now = self.clock.steady();
         while let Some(index) = self.timer.due(now) {
             let Ok(shard) = self.shard(index) else {
                 continue;
@@ -303,7 +303,7 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
         self.timer.earliest()
     }
 
-    fn pass_deadlines(&self, shard: &Arc<Shard<M, J>>, active: &mut Active<M>, now: Timestamp) {
+    fn pass_deadlines(&self, shard: &Arc<Shard<M, J>>, active: &mut Active<M>, now: SteadyTime) {
         // The timer is set once, at the end.
         active.timer_at = Some(now);
         for _ in 0..DEADLINES_PER_TURN {
@@ -399,7 +399,7 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
         if let Some(shard) = &shard {
             let mut active = shard.lock();
             let active = &mut *active;
-            let now = self.clock.now();
+            let now = self.clock.both();
             let outcome = self.machine.loaded(&active.state, &mut active.scratch, now);
             self.carry_out(shard, active, outcome, now);
         }

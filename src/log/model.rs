@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::tests::{Fixture, NOW, bytes, produced, read_all, unclean};
+use super::tests::{Fixture, NOW, bytes, moment, produced, read_all, unclean};
 use super::*;
 use crate::ids::{LeaderEpoch, Offset};
 use crate::record::batches;
@@ -198,8 +198,9 @@ impl Run {
                 model.start = start;
             }
             Operation::Retain => {
-                log.delete_old_segments(Offset(model.end), NOW).unwrap();
-                log.remove_deleted(NOW.plus_ms(60_000)).unwrap();
+                log.delete_old_segments(Offset(model.end), moment(0))
+                    .unwrap();
+                log.remove_deleted(moment(60_000).steady).unwrap();
             }
             _ => unreachable!("the caller sorts them"),
         }

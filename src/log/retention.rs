@@ -8,12 +8,13 @@ use super::error::Error;
 use super::log::{Appender, Log};
 use super::segment::{DELETED, Segment, lock, remove_file};
 use super::snapshots;
-use crate::ids::{Offset, Timestamp};
+use crate::clock::Now;
+use crate::ids::{Offset, SteadyTime, Timestamp};
 
 /// Files that were renamed to `.deleted`, and when they go.
 #[derive(Debug)]
 pub(super) struct Deleted {
-    at: Timestamp,
+    at: SteadyTime,
     files: Vec<PathBuf>,
 }
 
@@ -40,11 +41,7 @@ impl Log {
 
     /// Drops the oldest segments that `retention.ms`, `retention.bytes` or the log start offset let go and that lie
     /// wholly below the high watermark. Their files are renamed, and removed by [`Log::remove_deleted`].
-    pub fn delete_old_segments(
-        &self,
-        high_watermark: Offset,
-        now: Timestamp,
-    ) -> Result<Dropped, Error> {
+    pub fn delete_old_segments(&self, high_watermark: Offset, now: Now) -> Result<Dropped, Error> {
         // What is decided here must hold until it is done: no append may come between.
         let mut appender = self.lock_for_append()?;
         let config = self.config();
@@ -64,7 +61,8 @@ impl Log {
             let excess = over_bytes.and_then(|over| over.checked_sub(segment.size()));
             // The active segment goes by age alone.
             let goes = next.is_some() && (excess.is_some() || end <= start);
-            let goes = goes || (config.delete && is_expired(segment, config.retention_ms, now)?);
+            let goes =
+                goes || (config.delete && is_expired(segment, config.retention_ms, now.wall)?);
             if !goes {
                 break;
             }
@@ -82,11 +80,11 @@ impl Log {
         &self,
         appender: &mut Appender,
         count: usize,
-        now: Timestamp,
+        now: Now,
     ) -> Result<Dropped, Error> {
         let mut segments = Vec::clone(&self.segments.load());
         if count >= segments.len() {
-            self.roll_to(appender, self.log_end_offset(), now)?
+            self.roll_to(appender, self.log_end_offset(), now.wall)?
                 .create_file()?;
             segments = Vec::clone(&self.segments.load());
         }
@@ -95,7 +93,7 @@ impl Log {
         self.start_offset.fetch_max(start.0, Ordering::AcqRel);
         self.segments.store(Arc::new(kept));
         lock(&self.epochs).truncate_from_start(&*self.home.fs, self.log_start_offset())?;
-        let at = now.plus_ms(self.config().file_delete_delay_ms);
+        let at = now.steady.plus_ms(self.config().file_delete_delay_ms);
         let mut dropped = Dropped::default();
         for segment in segments {
             dropped.segments += 1;
@@ -122,7 +120,7 @@ impl Log {
     }
 
     /// Removes the files whose `file.delete.delay.ms` has passed; returns when the next are due.
-    pub fn remove_deleted(&self, now: Timestamp) -> Result<Option<Timestamp>, Error> {
+    pub fn remove_deleted(&self, now: SteadyTime) -> Result<Option<SteadyTime>, Error> {
         let mut due = Vec::new();
         let next = {
             let mut deleted = lock(&self.deleted);

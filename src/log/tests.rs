@@ -15,12 +15,21 @@ use bytes::Bytes;
 
 use super::fs::faulty::Faulty;
 use super::*;
-use crate::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
+use crate::clock::Now;
+use crate::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, SteadyTime, Timestamp};
 use crate::messages::Records;
 use crate::record::control::EndMarker;
 use crate::record::{BatchBuilder, Producer, ValidBatch, batches};
 
 pub(super) const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
+/// This many milliseconds after [`NOW`].
+pub(super) fn moment(ms: i64) -> Now {
+    Now {
+        wall: NOW.plus_ms(ms),
+        steady: SteadyTime(ms),
+    }
+}
 
 /// Small segments and dense indexes.
 pub(super) fn config() -> LogConfig {

@@ -10,7 +10,9 @@ use std::thread;
 use super::config::PartitionConfig;
 use super::partition::Partition;
 use crate::config::Settings;
-use crate::ids::{BrokerEpoch, DirectoryId, Offset, Timestamp, TopicId, TopicPartition};
+use crate::ids::{
+    BrokerEpoch, DirectoryId, Offset, SteadyTime, Timestamp, TopicId, TopicPartition,
+};
 use crate::log::checkpoints::{HIGH_WATERMARK, LOG_START, Offsets, RECOVERY_POINT};
 use crate::log::directory::{Kind, LogDirectory, PartitionDirectory};
 use crate::log::{self, Log, LogConfig};
@@ -42,7 +44,7 @@ struct Directory {
     /// What each checkpoint holds, so that it is written when it changes.
     written: Mutex<BTreeMap<&'static str, Offsets>>,
     /// Deleted logs with the time at which they go.
-    deleted: Mutex<Vec<(Timestamp, PathBuf)>>,
+    deleted: Mutex<Vec<(SteadyTime, PathBuf)>>,
     /// Whether a log here was not open till the end: the next start has to check all of them.
     unclean: AtomicBool,
 }
@@ -142,7 +144,7 @@ impl Directories {
         let opened = Mutex::new(Vec::new());
         thread::scope(|scope| {
             for (at, directory) in self.all.iter().enumerate() {
-                let found = Arc::new(directory.found(now));
+                let found = Arc::new(directory.found());
                 let next = Arc::new(AtomicUsize::new(0));
                 for _ in 0..self.recovery_threads.min(found.len()) {
                     let (found, next, opened) = (found.clone(), next.clone(), &opened);
@@ -165,7 +167,7 @@ impl Directories {
     }
 
     /// Has a partition's files removed after `file.delete.delay.ms`; the name is free at once.
-    pub(super) fn delete(&self, directory: usize, partition: &Partition, now: Timestamp) {
+    pub(super) fn delete(&self, directory: usize, partition: &Partition, now: SteadyTime) {
         let directory = &self.all[directory];
         match directory
             .files
@@ -182,7 +184,7 @@ impl Directories {
     }
 
     /// Removes the deleted logs whose time has come.
-    pub(super) fn remove_deleted(&self, now: Timestamp) {
+    pub(super) fn remove_deleted(&self, now: SteadyTime) {
         for directory in &self.all {
             let due: Vec<PathBuf> = {
                 let mut deleted = lock(&directory.deleted);
@@ -191,7 +193,7 @@ impl Directories {
                     .partition(|(due, _)| *due <= now);
                 *deleted = later;
                 due.into_iter()
-                    .map(|(_, path): (Timestamp, PathBuf)| path)
+                    .map(|(_, path): (SteadyTime, PathBuf)| path)
                     .collect()
             };
             for path in due {
@@ -273,7 +275,7 @@ fn checkpointed(name: &str, partition: &Partition) -> Option<Offset> {
 
 impl Directory {
     /// The logs here. Those that were being deleted go on being deleted.
-    fn found(&self, now: Timestamp) -> Vec<PartitionDirectory> {
+    fn found(&self) -> Vec<PartitionDirectory> {
         let all = self.files.partitions().unwrap_or_else(|error| {
             tracing::error!(%error, "the log directory cannot be read");
             self.unclean.store(true, Ordering::Release);
@@ -282,7 +284,11 @@ impl Directory {
         let (deleted, rest): (Vec<_>, Vec<_>) = all
             .into_iter()
             .partition(|found| found.kind == Kind::Delete);
-        lock(&self.deleted).extend(deleted.into_iter().map(|found| (now, found.path)));
+        lock(&self.deleted).extend(
+            deleted
+                .into_iter()
+                .map(|found| (SteadyTime::START, found.path)),
+        );
         rest.into_iter()
             .filter(|found| found.kind == Kind::Current)
             .collect()

@@ -16,7 +16,9 @@ use arc_swap::ArcSwap;
 
 use super::config::PartitionConfig;
 use super::waiting::{Waiter, Waiting};
-use crate::ids::{LeaderEpoch, Offset, PartitionEpoch, Timestamp, TopicId, TopicPartition};
+use crate::ids::{
+    LeaderEpoch, Offset, PartitionEpoch, SteadyTime, Timestamp, TopicId, TopicPartition,
+};
 use crate::log::{self, AppendError, AppendInfo, Log, Origin, ReadError};
 use crate::record::ValidBatch;
 pub use read::{FoundOffset, Isolation, OffsetQuery, Read, ReadInfo};
@@ -261,16 +263,14 @@ impl Partition {
     }
 
     /// Brings the log to the device when `flush.ms` has passed since that was last done. Waits for the device.
-    pub(super) fn flush_if_due(&self, now: Timestamp) -> Result<(), log::Error> {
+    pub(super) fn flush_if_due(&self, now: SteadyTime) -> Result<(), log::Error> {
         let flush_ms = self.config.load().log.flush_ms;
         if flush_ms == i64::MAX {
             return Ok(());
         }
         let clean = self.log.recovery_point() >= self.log.log_end_offset();
-        let due = now
-            .0
-            .saturating_sub(self.last_flush.load(Ordering::Relaxed))
-            >= flush_ms;
+        let last = SteadyTime(self.last_flush.load(Ordering::Relaxed));
+        let due = now.since(last) >= flush_ms;
         if due && !clean {
             self.log.flush()?;
         }

@@ -265,7 +265,7 @@ impl Replicas {
         {
             partition.retire();
             self.directories
-                .delete(directory, &partition, self.clock.now());
+                .delete(directory, &partition, self.clock.steady());
         }
     }
 

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use self::cache::Shard;
 use self::partitions::Partitions;
-use crate::ids::{LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
+use crate::ids::{LeaderEpoch, Offset, PartitionIndex, SteadyTime, TopicId};
 
 /// The session id of a request or answer without a session.
 pub const NO_SESSION: i32 = 0;
@@ -120,7 +120,7 @@ impl Sessions {
     }
 
     /// Finds out what a request wants and in which session. (FetchManager.newContext)
-    pub fn open(&self, asked: Asked, now: Timestamp) -> Result<Context, Error> {
+    pub fn open(&self, asked: Asked, now: SteadyTime) -> Result<Context, Error> {
         if asked.session_epoch == INITIAL_EPOCH || asked.session_epoch == FINAL_EPOCH {
             if asked.session_id != NO_SESSION {
                 lock(self.shard(asked.session_id)).remove(asked.session_id);
@@ -183,7 +183,7 @@ impl Sessions {
     }
 
     /// Keeps a new session when there is room or room can be made; the session's id, or [`NO_SESSION`].
-    fn create(&self, session: NewSession, now: Timestamp) -> i32 {
+    fn create(&self, session: NewSession, now: SteadyTime) -> i32 {
         if session.wanted.len() > PARTITIONS_MAX {
             return NO_SESSION;
         }
@@ -229,7 +229,7 @@ struct Session {
     id: i32,
     by_id: bool,
     from_follower: bool,
-    created: Timestamp,
+    created: SteadyTime,
     state: Mutex<State>,
 }
 
@@ -276,7 +276,7 @@ impl Context {
         self,
         sessions: &Sessions,
         told: &[Told],
-        now: Timestamp,
+        now: SteadyTime,
     ) -> Result<Finished, Error> {
         debug_assert_eq!(told.len(), self.wanted.len());
         match self.kind {

@@ -89,7 +89,7 @@ impl Replicas {
     }
 
     fn retain(&self) {
-        let now = self.clock().now();
+        let now = self.clock().both();
         for (partition, _) in self.online_by_directory() {
             if let Err(error) = partition
                 .log()
@@ -109,7 +109,7 @@ impl Replicas {
     }
 
     fn remove_and_flush(&self) {
-        let now = self.clock().now();
+        let now = self.clock().steady();
         self.directories.remove_deleted(now);
         for (partition, _) in self.online_by_directory() {
             let removed = partition.log().remove_deleted(now).map(|_| ());

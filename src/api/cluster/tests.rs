@@ -13,7 +13,7 @@ use crate::api::{
 };
 use crate::config::Settings;
 use crate::controller::{Answer, Command, Machine, Seeded};
-use crate::ids::{LeaderEpoch, Timestamp};
+use crate::ids::{LeaderEpoch, SteadyTime, Timestamp};
 use crate::messages::broker_registration_request::{Feature, Listener};
 use crate::messages::*;
 use crate::metadata::{Image, Provenance};
@@ -115,7 +115,7 @@ impl Node {
     fn give(&mut self, command: Command) -> Answer {
         let decision = self
             .machine
-            .decide(&self.image, &command, Timestamp(1), &mut self.random);
+            .decide(&self.image, &command, SteadyTime(1), &mut self.random);
         let end_offset = self.image.provenance().end_offset + decision.records.len() as i64;
         let provenance = Provenance {
             end_offset,

@@ -87,7 +87,8 @@ impl Fetching {
             .map(|wanted| (wanted.key.topic.clone(), index_of(wanted)))
             .collect();
         let session_id = session.session_id();
-        let finished = match session.finish(broker.fetch_sessions(), &told, broker.clock().now()) {
+        let finished = match session.finish(broker.fetch_sessions(), &told, broker.clock().steady())
+        {
             Ok(finished) => finished,
             Err(error) => {
                 return FetchResponse {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::config::Settings;
-use crate::ids::{KafkaUuid, LeaderEpoch, NodeId, Offset, Timestamp};
+use crate::ids::{KafkaUuid, LeaderEpoch, NodeId, Offset, SteadyTime, Timestamp};
 use crate::messages::records::frame::MetadataRecord;
 use crate::messages::{
     broker_registration_request as registration, create_partitions_request as grow,
@@ -24,7 +24,7 @@ struct Bench {
     machine: Machine,
     image: Image,
     records: Vec<MetadataRecord>,
-    now: Timestamp,
+    now: SteadyTime,
     random: Seeded,
 }
 
@@ -37,7 +37,7 @@ impl Bench {
             machine: Machine::new("cluster", Arc::new(settings)),
             image: Image::empty(),
             records: Vec::new(),
-            now: Timestamp(1_000),
+            now: SteadyTime(1_000),
             random: Seeded::new(7),
         }
     }
@@ -50,7 +50,7 @@ impl Bench {
         let provenance = Provenance {
             end_offset,
             epoch: LeaderEpoch(1),
-            timestamp: self.now,
+            timestamp: Timestamp(self.now.0),
         };
         self.image = self.image.apply(&decision.records, provenance).unwrap().0;
         self.records.extend(decision.records.iter().cloned());

@@ -174,11 +174,11 @@ impl Journal {
             return self.restart(end);
         }
         self.log.advance_log_start_offset(end).map_err(failed)?;
-        let now = self.clock.now();
+        let now = self.clock.both();
         self.log
             .delete_old_segments(self.end_offset(), now)
             .map_err(failed)?;
-        self.log.remove_deleted(now).map_err(failed)?;
+        self.log.remove_deleted(now.steady).map_err(failed)?;
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::storage::{Storage, blocking, invalid};
 use super::{Entry, LogId, StoredMembership, TypeConfig, epoch_of, membership};
 use crate::clock::Clock;
-use crate::ids::{LeaderEpoch, Offset, Timestamp};
+use crate::ids::{LeaderEpoch, Offset, SteadyTime, Timestamp};
 use crate::metadata::checkpoint::{self, Checkpoint, Contents, SnapshotId};
 use crate::metadata::control::{self, Quorum};
 use crate::metadata::{Delta, Image, Loader, MetadataListener, Provenance, Published, records};
@@ -45,7 +45,7 @@ pub(crate) struct Applied {
     /// Bytes of batches since the latest snapshot.
     pub(crate) bytes_since_snapshot: u64,
     /// When the latest snapshot was made, or else when the log was opened.
-    pub(crate) snapshot_at: Timestamp,
+    pub(crate) snapshot_at: SteadyTime,
 }
 
 /// What the state machine is opened with.
@@ -113,7 +113,7 @@ impl StateMachine {
             clock: parts.clock,
             current: Mutex::new(None),
         };
-        let opened_at = snapshots.clock.now();
+        let opened_at = snapshots.clock.steady();
         let applied = Applied {
             end_offset: Offset::ZERO,
             epoch: LeaderEpoch(0),
@@ -199,7 +199,7 @@ impl StateMachine {
         }
         self.visible = image.clone();
         self.unpublished = Some((image.clone(), delta));
-        let now = self.snapshots.clock.now();
+        let now = self.snapshots.clock.steady();
         self.applied.send_modify(|applied| {
             *applied = Applied {
                 end_offset: id.end_offset,
@@ -380,13 +380,13 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             last_log_id: self.last,
             last_membership: self.membership.clone(),
         };
-        let now = self.snapshots.clock.now();
+        let now = self.snapshots.clock.both();
         let (image, quorum, path) = (self.image.clone(), self.quorum.clone(), file.path.clone());
-        blocking(move || write(&path, &image, &quorum, now)).await?;
+        blocking(move || write(&path, &image, &quorum, now.wall)).await?;
         self.snapshots.set_current(file.clone(), meta.clone());
         self.applied.send_modify(|applied| {
             applied.bytes_since_snapshot = 0;
-            applied.snapshot_at = now;
+            applied.snapshot_at = now.steady;
         });
         Ok(Snapshot {
             meta,

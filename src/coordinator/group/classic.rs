@@ -11,6 +11,7 @@ use bytes::{Buf, Bytes};
 
 use super::records::{GroupMetadata, StoredMember};
 use super::{Config, Deadline, Outcome, Response};
+use crate::clock::Now;
 use crate::coordinator::Ticket;
 use crate::coordinator::deadlines::Deadlines;
 use crate::error_code::ErrorCode;
@@ -392,7 +393,7 @@ pub(super) struct Turn<'a> {
     pub(super) group: &'a mut ClassicGroup,
     pub(super) deadlines: &'a mut Deadlines<Deadline>,
     pub(super) out: &'a mut Outcome,
-    pub(super) now: Timestamp,
+    pub(super) now: Now,
 }
 
 impl Turn<'_> {
@@ -408,20 +409,22 @@ impl Turn<'_> {
         if let Some(member) = self.group.members.get(member_id) {
             let (id, timeout) = (member.id.clone(), i64::from(member.session_timeout_ms));
             self.deadlines
-                .schedule(self.session_of(&id), self.now.plus_ms(timeout));
+                .schedule(self.session_of(&id), self.now.steady.plus_ms(timeout));
         }
     }
 
     fn enter(&mut self, phase: Phase) {
         self.group.phase = phase;
-        self.group.since = self.now;
+        self.group.since = self.now.wall;
         if matches!(phase, Phase::Stable | Phase::Empty) {
             let expiry = Deadline::Expiry {
                 group: self.group.id.clone(),
             };
             self.deadlines.schedule_by(
                 expiry,
-                self.now.plus_ms(self.config.retention_check_interval_ms),
+                self.now
+                    .steady
+                    .plus_ms(self.config.retention_check_interval_ms),
             );
         }
     }

@@ -12,8 +12,9 @@ use uuid::Uuid;
 
 use super::deadlines::Deadlines;
 use super::{Event, Position, StateMachine, Ticket};
+use crate::clock::Now;
 use crate::error_code::ErrorCode;
-use crate::ids::{ProducerId, Timestamp};
+use crate::ids::{ProducerId, SteadyTime, Timestamp};
 use crate::messages::describe_groups_response::DescribedGroup;
 use crate::messages::list_groups_response::ListedGroup;
 use crate::messages::offset_fetch_request::OffsetFetchRequestGroup;
@@ -44,6 +45,9 @@ use state::OtherGroup;
 pub use state::State;
 
 pub(super) type Outcome = super::Outcome<Record, Response>;
+
+/// Between two looks at what of a group has expired.
+const EXPIRY_LOOK_MAX_MS: i64 = 60 * 60 * 1000;
 
 /// The settings of the group coordinator.
 #[derive(Clone, Debug)]
@@ -184,7 +188,7 @@ impl Machine {
         state: &'a State,
         scratch: &'a mut Scratch,
         out: &'a mut Outcome,
-        now: Timestamp,
+        now: Now,
     ) -> Step<'a> {
         Step {
             config: &self.config,
@@ -208,7 +212,7 @@ impl StateMachine for Machine {
         state: &State,
         scratch: &mut Scratch,
         event: Event<Request>,
-        now: Timestamp,
+        now: Now,
     ) -> Outcome {
         let mut out = Outcome::default();
         let mut step = self.step(state, scratch, &mut out, now);
@@ -216,7 +220,7 @@ impl StateMachine for Machine {
             Event::Request { ticket, request } => step.request(ticket, request),
             // One at a time, so that what becomes of one group does not hang on the records of others.
             Event::Deadline => {
-                if let Some(deadline) = step.scratch.deadlines.pop(now) {
+                if let Some(deadline) = step.scratch.deadlines.pop(now.steady) {
                     step.deadline(deadline);
                 }
             }
@@ -224,7 +228,7 @@ impl StateMachine for Machine {
         out
     }
 
-    fn loaded(&self, state: &State, scratch: &mut Scratch, now: Timestamp) -> Outcome {
+    fn loaded(&self, state: &State, scratch: &mut Scratch, now: Now) -> Outcome {
         let mut out = Outcome::default();
         let mut step = self.step(state, scratch, &mut out, now);
         for (id, _) in state.groups() {
@@ -239,7 +243,7 @@ impl StateMachine for Machine {
         scratch: &mut Scratch,
         outcome: Outcome,
         error: ErrorCode,
-        now: Timestamp,
+        now: Now,
     ) -> Vec<(Ticket, Response)> {
         let error = client_error(error);
         let mut replies: Vec<_> = outcome
@@ -260,7 +264,7 @@ impl StateMachine for Machine {
         replies
     }
 
-    fn next_deadline(&self, scratch: &Scratch) -> Option<Timestamp> {
+    fn next_deadline(&self, scratch: &Scratch) -> Option<SteadyTime> {
         scratch.deadlines.earliest()
     }
 
@@ -287,7 +291,7 @@ struct Step<'a> {
     state: &'a State,
     scratch: &'a mut Scratch,
     out: &'a mut Outcome,
-    now: Timestamp,
+    now: Now,
 }
 
 impl Step<'_> {
@@ -366,14 +370,16 @@ impl Step<'_> {
         let records_before = self.out.records.len();
         let id: Arc<str> = Arc::from(id);
         let metadata = stored.and_then(|stored| stored.metadata.as_ref());
-        let load = || ClassicGroup::load(id.clone(), metadata, self.now);
+        let load = || ClassicGroup::load(id.clone(), metadata, self.now.wall);
         self.scratch.classic.entry(id.clone()).or_insert_with(load);
         if let Some(mut turn) = self.turn(&id) {
             turn.join(join);
         }
         if !is_known && self.out.records.len() == records_before {
-            self.out.records.push(Record::empty_group(&id, self.now));
-            self.schedule_expiry(&id, self.now);
+            self.out
+                .records
+                .push(Record::empty_group(&id, self.now.wall));
+            self.schedule_expiry(&id, self.now.wall);
         }
         self.settle(&id);
     }
@@ -433,7 +439,7 @@ impl Step<'_> {
 
     /// Begins the sessions of a group that has just been read from the log.
     fn wake(&mut self, id: &Arc<str>) {
-        self.schedule_expiry(id, self.now);
+        self.schedule_expiry(id, self.now.wall);
         let metadata = self
             .state
             .group(id)
@@ -441,7 +447,7 @@ impl Step<'_> {
         let Some(metadata) = metadata.filter(|metadata| !metadata.members.is_empty()) else {
             return;
         };
-        let group = ClassicGroup::load(id.clone(), Some(metadata), self.now);
+        let group = ClassicGroup::load(id.clone(), Some(metadata), self.now.wall);
         self.scratch.classic.insert(id.clone(), group);
         let config = self.config;
         let Some(mut turn) = self.turn(id) else {
@@ -456,12 +462,16 @@ impl Step<'_> {
         }
     }
 
-    /// Looks for what has expired at `at`, though not before the next check is due.
+    /// Looks for what has expired at `at`, though not before the next check is due. The wall clock may be set
+    /// meanwhile, so it looks at least every hour.
     fn schedule_expiry(&mut self, id: &Arc<str>, at: Timestamp) {
-        let check = self.now.plus_ms(self.config.retention_check_interval_ms);
+        let check = self.config.retention_check_interval_ms;
+        let until = at.0.saturating_sub(self.now.wall.0);
+        let wait = until.min(EXPIRY_LOOK_MAX_MS).max(check);
+        let deadline = Deadline::Expiry { group: id.clone() };
         self.scratch
             .deadlines
-            .schedule_by(Deadline::Expiry { group: id.clone() }, at.max(check));
+            .schedule_by(deadline, self.now.steady.plus_ms(wait));
     }
 }
 

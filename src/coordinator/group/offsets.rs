@@ -50,7 +50,7 @@ impl Step<'_> {
         let group: Arc<str> = Arc::from(&*request.group_id);
         let expire_timestamp = match request.retention_time_ms {
             DEFAULT_RETENTION_TIME => None,
-            retention_ms => Some(self.now.plus_ms(retention_ms)),
+            retention_ms => Some(self.now.wall.plus_ms(retention_ms)),
         };
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in &request.topics {
@@ -80,7 +80,7 @@ impl Step<'_> {
         if !self.out.records.is_empty() {
             self.schedule_expiry(
                 &group,
-                expire_timestamp.unwrap_or(self.now.plus_ms(self.config.retention_ms)),
+                expire_timestamp.unwrap_or(self.now.wall.plus_ms(self.config.retention_ms)),
             );
         }
         OffsetCommitResponse {
@@ -105,7 +105,7 @@ impl Step<'_> {
             offset: partition.committed_offset,
             leader_epoch: partition.committed_leader_epoch.max(-1),
             metadata: Box::from(partition.committed_metadata.as_deref().unwrap_or_default()),
-            commit_timestamp: self.now,
+            commit_timestamp: self.now.wall,
             expire_timestamp,
             topic_id,
         }
@@ -262,7 +262,7 @@ impl Step<'_> {
             }
             for (partition, committed) in partitions {
                 let at = self.expires(committed, base);
-                if at <= self.now && !stored.is_pending(topic, *partition) {
+                if at <= self.now.wall && !stored.is_pending(topic, *partition) {
                     self.out
                         .records
                         .push(Record::offset_tombstone(id, topic, *partition));
@@ -282,7 +282,7 @@ impl Step<'_> {
         } else if let Some(at) = next {
             self.schedule_expiry(id, at);
         } else if !stored.pending.is_empty() {
-            self.schedule_expiry(id, self.now);
+            self.schedule_expiry(id, self.now.wall);
         }
     }
 

@@ -78,7 +78,10 @@ struct World {
     log: Vec<(Position, Bytes, Option<Bytes>)>,
     /// Ends of transactions, by the number of records before them.
     markers: Vec<(usize, ProducerId, bool)>,
+    /// The steady time; answers are printed with it.
     now: i64,
+    /// The wall clock.
+    wall: i64,
     requests: u64,
     fail_append: Option<ErrorCode>,
     printed: String,
@@ -189,6 +192,7 @@ impl World {
             log: Vec::new(),
             markers: Vec::new(),
             now: 0,
+            wall: 0,
             requests: 0,
             fail_append: None,
             printed: String::new(),
@@ -201,6 +205,7 @@ impl World {
         let arguments = Arguments::parse(words);
         match name {
             "config" => self.configure(&arguments),
+            "step-clock" => self.wall += arguments.number("ms", 0),
             "wait" => self.wait(arguments.number("ms", 0)),
             "fail-append" => self.fail_append = Some(ErrorCode::NotEnoughReplicas),
             "restart" => self.restart(),
@@ -233,15 +238,29 @@ impl World {
         while let Some(at) = Machine::new(self.config.clone()).next_deadline(&self.scratch)
             && at.0 <= until
         {
-            self.now = self.now.max(at.0);
+            self.pass(at.0);
             self.event(Event::Deadline);
         }
-        self.now = until;
+        self.pass(until);
+    }
+
+    fn pass(&mut self, until: i64) {
+        let ms = (until - self.now).max(0);
+        self.now += ms;
+        self.wall += ms;
+    }
+
+    fn times(&self) -> Now {
+        Now {
+            wall: Timestamp(self.wall),
+            steady: SteadyTime(self.now),
+        }
     }
 
     fn event(&mut self, event: Event<Request>) {
         let machine = Machine::new(self.config.clone());
-        let outcome = machine.handle(&self.state, &mut self.scratch, event, Timestamp(self.now));
+        let now = self.times();
+        let outcome = machine.handle(&self.state, &mut self.scratch, event, now);
         self.take(outcome);
     }
 
@@ -250,13 +269,9 @@ impl World {
             && let Some(error) = self.fail_append.take()
         {
             let machine = Machine::new(self.config.clone());
-            let replies = machine.append_failed(
-                &self.state,
-                &mut self.scratch,
-                outcome,
-                error,
-                Timestamp(self.now),
-            );
+            let now = self.times();
+            let replies =
+                machine.append_failed(&self.state, &mut self.scratch, outcome, error, now);
             replies
                 .into_iter()
                 .for_each(|(ticket, response)| self.print_reply(ticket, &response));
@@ -291,7 +306,7 @@ impl World {
                 offset: offset.parse().unwrap(),
                 leader_epoch: -1,
                 metadata: Box::from(""),
-                commit_timestamp: Timestamp(self.now),
+                commit_timestamp: Timestamp(self.wall),
                 expire_timestamp: None,
                 topic_id: crate::ids::KafkaUuid::ZERO,
             };
@@ -362,7 +377,8 @@ impl World {
         self.state = self.replayed();
         self.scratch = Scratch::default();
         let machine = Machine::new(self.config.clone());
-        let outcome = machine.loaded(&self.state, &mut self.scratch, Timestamp(self.now));
+        let now = self.times();
+        let outcome = machine.loaded(&self.state, &mut self.scratch, now);
         self.take(outcome);
     }
 

@@ -7,6 +7,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 
 use super::*;
+use crate::ids::Timestamp;
 use crate::messages::{DecodeError, EncodeError};
 use crate::record::ValidBatch;
 
@@ -16,7 +17,7 @@ struct Words;
 #[derive(Default)]
 struct Waits {
     waiting: Vec<(Ticket, String)>,
-    alarm: Option<(Timestamp, Ticket)>,
+    alarm: Option<(SteadyTime, Ticket)>,
 }
 
 enum Ask {
@@ -43,11 +44,11 @@ impl StateMachine for Words {
         state: &Vec<String>,
         scratch: &mut Waits,
         event: Event<Ask>,
-        now: Timestamp,
+        now: Now,
     ) -> Decision {
         let mut outcome = Decision::default();
         let Event::Request { ticket, request } = event else {
-            let alarm = scratch.alarm.take_if(|(at, _)| *at <= now);
+            let alarm = scratch.alarm.take_if(|(at, _)| *at <= now.steady);
             outcome
                 .replies
                 .extend(alarm.map(|(_, ticket)| (ticket, vec!["alarm".to_owned()])));
@@ -73,12 +74,12 @@ impl StateMachine for Words {
             }
             Ask::All => outcome.replies.push((ticket, state.clone())),
             Ask::Await(word) => scratch.waiting.push((ticket, word.to_owned())),
-            Ask::Alarm(ms) => scratch.alarm = Some((now.plus_ms(ms), ticket)),
+            Ask::Alarm(ms) => scratch.alarm = Some((now.steady.plus_ms(ms), ticket)),
         }
         outcome
     }
 
-    fn loaded(&self, _: &Vec<String>, _: &mut Waits, _: Timestamp) -> Decision {
+    fn loaded(&self, _: &Vec<String>, _: &mut Waits, _: Now) -> Decision {
         Decision::default()
     }
 
@@ -88,7 +89,7 @@ impl StateMachine for Words {
         _: &mut Waits,
         outcome: Decision,
         error: ErrorCode,
-        _: Timestamp,
+        _: Now,
     ) -> Vec<(Ticket, Vec<String>)> {
         outcome
             .replies
@@ -97,7 +98,7 @@ impl StateMachine for Words {
             .collect()
     }
 
-    fn next_deadline(&self, scratch: &Waits) -> Option<Timestamp> {
+    fn next_deadline(&self, scratch: &Waits) -> Option<SteadyTime> {
         scratch.alarm.map(|(at, _)| at)
     }
 
@@ -342,6 +343,10 @@ async fn deadlines_come_in_time() {
     let mut alarm = world.later(Ask::Alarm(1500));
     tokio::time::sleep(Duration::from_millis(1600)).await;
     assert!((&mut alarm).now_or_never().is_none());
+    world.clock.step(3_600_000);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!((&mut alarm).now_or_never().is_none(), "no time has passed");
+    world.clock.step(-7_200_000);
     world.clock.advance(Duration::from_millis(1500));
     assert_eq!(alarm.await.unwrap(), ["alarm"]);
 }

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use super::{Journal, Runtime};
 use crate::coordinator::StateMachine;
 use crate::coordinator::deadlines::Deadlines;
-use crate::ids::{PartitionIndex, Timestamp};
+use crate::ids::{PartitionIndex, SteadyTime};
 
 #[derive(Default)]
 pub(super) struct Timer {
@@ -18,7 +18,7 @@ pub(super) struct Timer {
 }
 
 impl Timer {
-    pub(super) fn set(&self, shard: PartitionIndex, at: Timestamp) {
+    pub(super) fn set(&self, shard: PartitionIndex, at: SteadyTime) {
         let mut shards = self.lock();
         let is_earliest = shards.earliest().is_none_or(|earliest| at < earliest);
         shards.schedule(shard, at);
@@ -32,11 +32,11 @@ impl Timer {
     }
 
     /// Takes out one shard whose time has come.
-    pub(super) fn due(&self, now: Timestamp) -> Option<PartitionIndex> {
+    pub(super) fn due(&self, now: SteadyTime) -> Option<PartitionIndex> {
         self.lock().pop(now)
     }
 
-    pub(super) fn earliest(&self) -> Option<Timestamp> {
+    pub(super) fn earliest(&self) -> Option<SteadyTime> {
         self.lock().earliest()
     }
 
@@ -61,14 +61,14 @@ pub(super) fn spawn<M: StateMachine, J: Journal>(runtime: &Arc<Runtime<M, J>>) {
                 return;
             };
             let next = running.tick();
-            let now = running.clock.now();
+            let now = running.clock.steady();
             drop(running);
             let Some(at) = next else {
                 earlier.notified().await;
                 continue;
             };
-            // The clock may be set by hand, or jump: a deadline is looked at again at least every few seconds.
-            let wait = u64::try_from(at.0 - now.0).unwrap_or(0).min(5000);
+            // Timers stand still where the machine sleeps: a deadline is looked at again at least every few seconds.
+            let wait = u64::try_from(at.since(now)).unwrap_or(0).min(5000);
             let _ = tokio::time::timeout(Duration::from_millis(wait), earlier.notified()).await;
         }
     });

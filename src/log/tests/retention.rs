@@ -13,7 +13,7 @@ fn retention_by_age_size_and_start_offset() {
     let (fixture, log) = fill(config());
     let end = Offset(100);
     assert_eq!(
-        log.delete_old_segments(end, NOW.plus_ms(7 * day)).unwrap(),
+        log.delete_old_segments(end, moment(7 * day)).unwrap(),
         Dropped::default()
     );
     log.advance_log_start_offset(Offset(50)).unwrap();
@@ -25,11 +25,13 @@ fn retention_by_age_size_and_start_offset() {
         })
     ));
     assert_eq!(
-        log.delete_old_segments(Offset(30), NOW).unwrap().segments,
+        log.delete_old_segments(Offset(30), moment(0))
+            .unwrap()
+            .segments,
         1,
         "the high watermark is in the second"
     );
-    assert_eq!(log.delete_old_segments(end, NOW).unwrap().segments, 1);
+    assert_eq!(log.delete_old_segments(end, moment(0)).unwrap().segments, 1);
     assert_eq!(read_all(&log)[0], (50, 50));
     let deleted = || {
         let names = fixture.names();
@@ -37,11 +39,14 @@ fn retention_by_age_size_and_start_offset() {
         deleted.count()
     };
     assert!(deleted() >= 6);
-    assert_eq!(log.remove_deleted(NOW).unwrap(), Some(NOW.plus_ms(60_000)));
-    log.remove_deleted(NOW.plus_ms(60_000)).unwrap();
+    assert_eq!(
+        log.remove_deleted(SteadyTime(0)).unwrap(),
+        Some(SteadyTime(60_000))
+    );
+    log.remove_deleted(SteadyTime(60_000)).unwrap();
     assert_eq!(deleted(), 0);
     assert!(
-        log.delete_old_segments(end, NOW.plus_ms(7 * day + 1))
+        log.delete_old_segments(end, moment(7 * day + 1))
             .unwrap()
             .segments
             > 1
@@ -63,7 +68,7 @@ fn retention_by_age_size_and_start_offset() {
         ..config()
     });
     let before = log.size();
-    let dropped = log.delete_old_segments(end, NOW).unwrap();
+    let dropped = log.delete_old_segments(end, moment(0)).unwrap();
     assert!(dropped.segments > 0 && log.size() >= 9000 && log.size() < 9000 + 4096);
     assert_eq!(before - dropped.bytes, log.size());
 }
@@ -85,7 +90,7 @@ fn a_segment_that_retention_removed_needs_no_flush() {
     // What a flush holds that began before.
     let segments = log.segments.load_full();
     let end = log.log_end_offset();
-    let later = NOW.plus_ms(8 * 24 * 60 * 60 * 1000);
+    let later = moment(8 * 24 * 60 * 60 * 1000);
     let dropped = log.delete_old_segments(end, later).unwrap();
     assert_eq!(dropped.segments, segments.len());
     let before = fixture.names();

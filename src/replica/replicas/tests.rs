@@ -130,7 +130,9 @@ fn partitions_come_and_go_with_the_metadata() {
     );
     assert_eq!(node.partition(B, 0).log_end_offset(), Offset(0));
     node.clock.advance(Duration::from_secs(61));
-    node.replicas.directories.remove_deleted(node.clock.now());
+    node.replicas
+        .directories
+        .remove_deleted(node.clock.steady());
     assert_eq!(names(dir.path()), ["t-0"]);
 }
 

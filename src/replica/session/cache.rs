@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::Session;
-use crate::ids::Timestamp;
+use crate::ids::SteadyTime;
 
 /// Order of eviction among sessions: consumers' first, then the small.
 type EvictionKey = (bool, usize, i32);
@@ -15,7 +15,7 @@ pub(super) struct Shard {
     slots: usize,
     eviction_ms: i64,
     sessions: HashMap<i32, Entry>,
-    by_last_used: BTreeSet<(Timestamp, i32)>,
+    by_last_used: BTreeSet<(SteadyTime, i32)>,
     evictable_by_all: BTreeSet<EvictionKey>,
     evictable_by_followers: BTreeSet<EvictionKey>,
 }
@@ -23,7 +23,7 @@ pub(super) struct Shard {
 #[derive(Debug)]
 struct Entry {
     session: Arc<Session>,
-    last_used: Timestamp,
+    last_used: SteadyTime,
     /// Partitions when it was last used.
     size: usize,
 }
@@ -48,7 +48,7 @@ impl Shard {
         self.sessions.get(&id).map(|entry| entry.session.clone())
     }
 
-    pub(super) fn insert(&mut self, session: Arc<Session>, size: usize, now: Timestamp) {
+    pub(super) fn insert(&mut self, session: Arc<Session>, size: usize, now: SteadyTime) {
         self.sessions.insert(
             session.id,
             Entry {
@@ -61,7 +61,7 @@ impl Shard {
     }
 
     /// Notes that a session was used and how large it is now. (FetchSessionCacheShard.touch)
-    pub(super) fn touch(&mut self, session: &Session, size: usize, now: Timestamp) {
+    pub(super) fn touch(&mut self, session: &Session, size: usize, now: SteadyTime) {
         let Some(entry) = self.sessions.get_mut(&session.id) else {
             return;
         };
@@ -73,7 +73,7 @@ impl Shard {
         entry.size = size;
         self.by_last_used.insert((now, session.id));
         let key = (session.from_follower, size, session.id);
-        let aged = now.0 - session.created.0 > self.eviction_ms;
+        let aged = now.since(session.created) > self.eviction_ms;
         if aged || !session.from_follower {
             self.evictable_by_followers.insert(key);
         }
@@ -93,14 +93,14 @@ impl Shard {
     }
 
     /// Whether there is room for one more, if need be once another is gone. (FetchSessionCacheShard.tryEvict)
-    pub(super) fn make_room(&mut self, from_follower: bool, size: usize, now: Timestamp) -> bool {
+    pub(super) fn make_room(&mut self, from_follower: bool, size: usize, now: SteadyTime) -> bool {
         if self.sessions.len() < self.slots {
             return true;
         }
         let Some(&(last_used, id)) = self.by_last_used.first() else {
             return false;
         };
-        if now.0 - last_used.0 > self.eviction_ms {
+        if now.since(last_used) > self.eviction_ms {
             self.remove(id);
             return true;
         }

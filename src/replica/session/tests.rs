@@ -1,6 +1,6 @@
 use super::*;
 
-const NOW: Timestamp = Timestamp(1_000_000);
+const NOW: SteadyTime = SteadyTime(1_000_000);
 
 fn wanted(partition: i32, offset: i64) -> Wanted {
     Wanted {
@@ -49,7 +49,7 @@ fn with_records(high_watermark: i64) -> Told {
 }
 
 /// A session over partitions 0 to `count` that has told a high watermark of 5 for each.
-fn session(sessions: &Sessions, count: i32, now: Timestamp) -> i32 {
+fn session(sessions: &Sessions, count: i32, now: SteadyTime) -> i32 {
     let all: Vec<Wanted> = (0..count).map(|partition| wanted(partition, 0)).collect();
     let context = sessions.open(asked(0, 0, &all), now).unwrap();
     let told = vec![told(5); all.len()];

@@ -102,8 +102,10 @@ impl Turn<'_> {
             } else {
                 debug!(group = %self.group.id, member = %member_id, "a new member gets its id");
                 let timeout = i64::from(join.request.session_timeout_ms);
-                self.deadlines
-                    .schedule(self.session_of(&member_id), self.now.plus_ms(timeout));
+                self.deadlines.schedule(
+                    self.session_of(&member_id),
+                    self.now.steady.plus_ms(timeout),
+                );
                 self.reply(
                     join.ticket,
                     join_error(&member_id, ErrorCode::MemberIdRequired),
@@ -178,7 +180,7 @@ impl Turn<'_> {
         });
         self.deadlines.schedule(
             self.session_of(&member_id),
-            self.now.plus_ms(NEW_MEMBER_JOIN_TIMEOUT_MS),
+            self.now.steady.plus_ms(NEW_MEMBER_JOIN_TIMEOUT_MS),
         );
         self.prepare_rebalance_or_complete_join("a new member came");
     }
@@ -331,7 +333,7 @@ impl Turn<'_> {
             group: self.group.id.clone(),
         };
         self.deadlines
-            .schedule(deadline, self.now.plus_ms(after_ms));
+            .schedule(deadline, self.now.steady.plus_ms(after_ms));
     }
 
     /// The time to join is over, or an initial rebalance may be put off once more.
@@ -440,7 +442,7 @@ impl Turn<'_> {
         };
         self.deadlines.schedule(
             deadline,
-            self.now.plus_ms(self.group.rebalance_timeout_ms()),
+            self.now.steady.plus_ms(self.group.rebalance_timeout_ms()),
         );
     }
 
