@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::config::LogConfig;
 use super::error::{AppendError, Error};
+use super::index::TimeEntry;
 use super::log::{AppendInfo, Appender, Log, Tail};
 use super::producers::{Origin, Prepared, Verdict};
 use super::segment::{Segment, lock};
@@ -20,6 +21,23 @@ use crate::record::{TimestampType, ValidBatch};
 impl Log {
     /// Appends a batch as the partition's leader: at the log end offset, under `leader_epoch`.
     pub fn append_as_leader(
+        &self,
+        batch: &ValidBatch,
+        leader_epoch: LeaderEpoch,
+        origin: Origin,
+        now: Timestamp,
+    ) -> Result<AppendInfo, AppendError> {
+        self.append_batch(batch, leader_epoch, origin, now)
+            .inspect_err(|error| self.judge_append(error))
+    }
+
+    fn judge_append(&self, error: &AppendError) {
+        if let AppendError::Storage(error) = error {
+            self.home.health.judge_write(error);
+        }
+    }
+
+    fn append_batch(
         &self,
         batch: &ValidBatch,
         leader_epoch: LeaderEpoch,
@@ -58,18 +76,22 @@ impl Log {
         };
         let (segment, rolled) = self.segment_for(&mut appender, &header, header.size(), now)?;
         self.assign_epoch(&mut appender, leader_epoch, end)?;
-        segment.append(&[
-            IoSlice::new(&header.encode()),
-            IoSlice::new(batch.payload()),
-        ])?;
         let index = appender.is_entry_due(&self.config.load());
-        segment.note(segment.size(), &header, index)?;
-        appender.bytes_since_entry += header.size() as u64;
-        if let Some(prepared) = prepared {
-            self.commit_producer(&segment, prepared)?;
-        }
+        let (undo, position) = (segment.largest(), segment.size());
+        segment
+            .append(&[
+                IoSlice::new(&header.encode()),
+                IoSlice::new(batch.payload()),
+            ])
+            .and_then(|()| segment.note(position, &header, index))
+            .and_then(|()| match prepared {
+                Some(prepared) => self.commit_producer(&segment, prepared),
+                None => Ok(()),
+            })
+            .inspect_err(|_| self.undo(&segment, end, undo))?;
+        appender.note_bytes(header.size() as u64, index);
         self.publish(&mut appender, &segment, std::slice::from_ref(&header));
-        let flush_due = appender.records_since_flush >= self.config.load().flush_messages;
+        let flush_due = self.is_flush_due();
         let info = self.info(
             end,
             header.last_offset(),
@@ -89,6 +111,11 @@ impl Log {
         batches: &Bytes,
         now: Timestamp,
     ) -> Result<AppendInfo, AppendError> {
+        self.append_batches(batches, now)
+            .inspect_err(|error| self.judge_append(error))
+    }
+
+    fn append_batches(&self, batches: &Bytes, now: Timestamp) -> Result<AppendInfo, AppendError> {
         let batches = whole_batches(batches)?;
         let (Some(first), Some(last)) = (batches.first(), batches.last()) else {
             return Err(AppendError::Malformed);
@@ -116,7 +143,7 @@ impl Log {
             rolled |= new;
             from += run.len();
         }
-        let flush_due = appender.records_since_flush >= self.config.load().flush_messages;
+        let flush_due = self.is_flush_due();
         let header = &last.header;
         let info = self.info(
             first.header.base_offset,
@@ -150,14 +177,30 @@ impl Log {
         run: &[Batch],
     ) -> Result<(), AppendError> {
         let parts: Vec<IoSlice<'_>> = run.iter().map(|batch| IoSlice::new(&batch.bytes)).collect();
+        let (undo, base) = (segment.largest(), run[0].header.base_offset);
+        segment
+            .append(&parts)
+            .map_err(AppendError::from)
+            .and_then(|()| self.note_run(appender, segment, run))
+            .inspect_err(|_| self.undo(segment, base, undo))?;
+        let headers: Vec<BatchHeader> = run.iter().map(|batch| batch.header.clone()).collect();
+        self.publish(appender, segment, &headers);
+        Ok(())
+    }
+
+    fn note_run(
+        &self,
+        appender: &mut Appender,
+        segment: &Arc<Segment>,
+        run: &[Batch],
+    ) -> Result<(), AppendError> {
         let mut position = segment.size();
-        segment.append(&parts)?;
         for Batch { header, .. } in run {
             self.assign_epoch(appender, header.leader_epoch, header.base_offset)?;
             let index = appender.is_entry_due(&self.config.load());
             segment.note(position, header, index)?;
             position += header.size() as u64;
-            appender.bytes_since_entry += header.size() as u64;
+            appender.note_bytes(header.size() as u64, index);
         }
         for batch in run.iter().filter(|batch| batch.header.has_producer_id()) {
             let marker = if batch.header.is_control() {
@@ -172,9 +215,19 @@ impl Log {
                 self.commit_producer(segment, prepared)?;
             }
         }
-        let headers: Vec<BatchHeader> = run.iter().map(|batch| batch.header.clone()).collect();
-        self.publish(appender, segment, &headers);
         Ok(())
+    }
+
+    /// Cuts off what an append that failed has left behind the end of the log. Where that cannot be done the log takes
+    /// no more: its end is found when it is opened again.
+    fn undo(&self, segment: &Arc<Segment>, end: Offset, largest: Option<TimeEntry>) {
+        match segment.truncate(segment.size(), end) {
+            Ok(()) => segment.set_largest(largest),
+            Err(error) => {
+                self.go_offline();
+                self.home.health.judge_write(&error);
+            }
+        }
     }
 
     fn info(
@@ -198,7 +251,10 @@ impl Log {
     fn commit_producer(&self, segment: &Arc<Segment>, prepared: Prepared) -> Result<(), Error> {
         let mut producers = lock(&self.producers);
         if let Some(aborted) = producers.commit(prepared) {
-            segment.add_aborted(aborted)?;
+            // Should it fail, the producers know of a marker that is not there.
+            segment
+                .add_aborted(aborted)
+                .inspect_err(|_| self.go_offline())?;
         }
         self.has_transactions
             .store(producers.has_transactions(), Ordering::Release);
@@ -208,6 +264,7 @@ impl Log {
     /// Lets readers see what was written and noted.
     fn publish(&self, appender: &mut Appender, segment: &Segment, headers: &[BatchHeader]) {
         let mut position = segment.size();
+        let mut records = 0;
         let mut tail = lock(&self.tail);
         for header in headers {
             if position == 0 {
@@ -215,12 +272,18 @@ impl Log {
             }
             tail.note(header.base_offset, position);
             position += header.size() as u64;
-            appender.records_since_flush += i64::from(header.last_offset_delta) + 1;
+            records += i64::from(header.last_offset_delta) + 1;
             tail.end_offset = header.next_offset();
         }
         tail.position = position;
         segment.publish(position);
+        self.records_since_flush
+            .fetch_add(records, Ordering::Relaxed);
         self.end_offset.store(tail.end_offset.0, Ordering::Release);
+    }
+
+    fn is_flush_due(&self) -> bool {
+        self.records_since_flush.load(Ordering::Relaxed) >= self.config.load().flush_messages
     }
 
     fn assign_epoch(
@@ -311,8 +374,9 @@ impl Log {
         if self.active().size() == 0 {
             return Ok(false);
         }
-        let active = self.roll_to(&mut appender, self.log_end_offset(), now)?;
-        active.create_file()?;
+        self.roll_to(&mut appender, self.log_end_offset(), now)
+            .and_then(|active| active.create_file())
+            .inspect_err(|error| self.home.health.judge_write(error))?;
         Ok(true)
     }
 
@@ -339,7 +403,7 @@ impl Log {
         appender.bytes_since_entry = 0;
         appender.rolling_timestamp = None;
         appender.created = now;
-        self.names_dirty.store(true, Ordering::Release);
+        self.home.names_dirty.store(true, Ordering::Release);
         Ok(active)
     }
 
@@ -367,12 +431,13 @@ impl Log {
 }
 
 impl Appender {
-    fn is_entry_due(&mut self, config: &LogConfig) -> bool {
-        let due = self.bytes_since_entry > u64::from(config.index_interval_bytes);
-        if due {
-            self.bytes_since_entry = 0;
-        }
-        due
+    fn is_entry_due(&self, config: &LogConfig) -> bool {
+        self.bytes_since_entry > u64::from(config.index_interval_bytes)
+    }
+
+    /// Counts a batch that was written, with an index entry for it or without.
+    fn note_bytes(&mut self, bytes: u64, indexed: bool) {
+        self.bytes_since_entry = if indexed { 0 } else { self.bytes_since_entry } + bytes;
     }
 }
 

@@ -15,6 +15,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -23,11 +24,12 @@ use super::checkpoints::{self, Offsets};
 use super::config::LogConfig;
 use super::error::Error;
 use super::fs as files;
+use super::health::Health;
 use super::log::{Log, LogOptions, Storage};
 use crate::ids::{BrokerEpoch, KafkaUuid, Offset, Timestamp, TopicId, TopicPartition};
 
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
-const PARTITION_METADATA: &str = "partition.metadata";
+pub(super) const PARTITION_METADATA: &str = "partition.metadata";
 /// A directory's name has at most so many characters. (LocalLog.logDeleteDirName)
 const NAME_MAX: usize = 255;
 /// The metadata log's partition: it is opened by the controller.
@@ -82,6 +84,10 @@ impl LogDirectory {
     /// Reads what the last run left in a directory. The mark of a clean stop is gone afterwards: should this run die,
     /// the next one recovers.
     pub fn open(path: PathBuf, storage: Storage) -> Result<LogDirectory, Error> {
+        let storage = Storage {
+            health: Arc::default(),
+            ..storage
+        };
         storage
             .fs
             .create_directory(&path)
@@ -114,6 +120,11 @@ impl LogDirectory {
 
     pub fn storage(&self) -> &Storage {
         &self.storage
+    }
+
+    /// Whether it can be used; wait on it to hear of its failure.
+    pub fn health(&self) -> &Arc<Health> {
+        &self.storage.health
     }
 
     /// The broker epoch of the last run if that stopped cleanly; -1 where it knew none.
@@ -191,6 +202,17 @@ impl LogDirectory {
         config: LogConfig,
         now: Timestamp,
     ) -> Result<Log, Error> {
+        self.create(partition, topic_id, config, now)
+            .inspect_err(|error| self.health().judge_write(error))
+    }
+
+    fn create(
+        &self,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+        config: LogConfig,
+        now: Timestamp,
+    ) -> Result<Log, Error> {
         let path = self.path.join(partition.to_string());
         if holds_log(&path)? {
             let stray = self.path.join(suffixed_name(partition, "stray"));
@@ -212,21 +234,26 @@ impl LogDirectory {
     /// Renames a log's directory so that a new one of its name can be made, and returns the new path, to be given to
     /// [`LogDirectory::remove`] after `file.delete.delay.ms`. The log must not be appended to any more.
     pub fn mark_deleted(&self, log: &Log, partition: &TopicPartition) -> Result<PathBuf, Error> {
+        log.go_offline();
         self.rename(log, &suffixed_name(partition, "delete"))
     }
 
     /// Renames a log's directory to that of a partition which the metadata does not know.
     pub fn mark_stray(&self, log: &Log, partition: &TopicPartition) -> Result<PathBuf, Error> {
+        log.go_offline();
         self.rename(log, &suffixed_name(partition, "stray"))
     }
 
     fn rename(&self, log: &Log, name: &str) -> Result<PathBuf, Error> {
         let to = self.path.join(name);
-        log.rename(to.clone())?;
-        self.storage
-            .fs
-            .sync_directory(&self.path)
-            .map_err(Error::io(&self.path))?;
+        log.rename(to.clone())
+            .and_then(|()| {
+                self.storage
+                    .fs
+                    .sync_directory(&self.path)
+                    .map_err(Error::io(&self.path))
+            })
+            .inspect_err(|error| self.health().judge_write(error))?;
         Ok(to)
     }
 
@@ -241,6 +268,7 @@ impl LogDirectory {
     /// Writes a checkpoint of all the logs in this directory.
     pub fn write_checkpoint(&self, name: &str, offsets: &Offsets) -> Result<(), Error> {
         checkpoints::write(&*self.storage.fs, &self.path.join(name), offsets, true)
+            .inspect_err(|error| self.health().judge_write(error))
     }
 
     /// Writes the checkpoints that the next start reads: of each log in this directory its recovery point, the given

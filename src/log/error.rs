@@ -20,8 +20,8 @@ pub enum Error {
     /// A text or snapshot file that does not parse.
     #[error("{}: {reason}", path.display())]
     Malformed { path: PathBuf, reason: String },
-    /// An earlier fsync failed; nothing more is written.
-    #[error("{}: offline since a write to the device failed", path.display())]
+    /// An earlier write to the device failed, or the log was deleted; nothing more is written.
+    #[error("{}: offline, takes no more records", path.display())]
     Offline { path: PathBuf },
 }
 

@@ -1,40 +1,43 @@
 //! Bringing a log to the device, and closing it.
+//!
+//! What is flushed is there after a power loss: the batches, the names of the files that hold them, and what cannot be
+//! made again from the batches behind the recovery point. The first fsync that fails takes the whole log directory
+//! offline, since the kernel may have dropped what it could not write and will not say so twice.
 
 use std::sync::atomic::Ordering;
 
+use super::directory::PARTITION_METADATA;
 use super::error::Error;
 use super::log::Log;
 use super::segment::lock;
+use super::snapshots;
 use crate::ids::Offset;
 
 impl Log {
-    /// Brings all that is appended so far to the device and moves the recovery point there. When this fails, the
-    /// log takes no more appends: what the device holds is not known any longer.
+    /// Brings all that is appended so far to the device and moves the recovery point there. Returns up to where that
+    /// is. After a failed fsync the log directory takes no more appends.
     pub fn flush(&self) -> Result<Offset, Error> {
-        let end = self.log_end_offset();
-        self.flush_to(end)?;
-        Ok(end)
+        self.flush_to(|| self.log_end_offset())
     }
 
     /// [`Log::flush`] of the sealed segments alone: what is due after a roll.
     pub fn flush_sealed(&self) -> Result<Offset, Error> {
-        let base = self.active().base_offset();
-        self.flush_to(base)?;
-        Ok(base)
+        self.flush_to(|| self.active().base_offset())
     }
 
-    fn flush_to(&self, end: Offset) -> Result<(), Error> {
-        if self.offline.load(Ordering::Acquire) {
-            return Err(Error::Offline { path: self.dir() });
-        }
-        let from = self.recovery_point();
+    fn flush_to(&self, end: impl FnOnce() -> Offset) -> Result<Offset, Error> {
+        let _one = lock(&self.flushing);
+        self.check_online()?;
+        let (from, end) = (self.recovery_point(), end());
         if end <= from {
-            return Ok(());
+            return Ok(end);
         }
         self.sync_range(from, end)
-            .inspect_err(|_| self.go_offline())?;
+            .inspect_err(|error| self.home.health.judge_write(error))?;
+        // Another log's fsync may have failed meanwhile.
+        self.check_online()?;
         self.recovery_point.fetch_max(end.0, Ordering::AcqRel);
-        Ok(())
+        Ok(end)
     }
 
     /// Takes no more appends.
@@ -43,23 +46,40 @@ impl Log {
     }
 
     fn sync_range(&self, from: Offset, end: Offset) -> Result<(), Error> {
-        lock(&self.append).records_since_flush = 0;
+        self.records_since_flush.store(0, Ordering::Relaxed);
         let segments = self.segments.load();
         let first = segments
             .partition_point(|segment| segment.base_offset() <= from)
             .saturating_sub(1);
         for (at, segment) in segments.iter().enumerate().skip(first) {
-            if segment.base_offset() < end {
+            let base = segment.base_offset();
+            if base < end {
                 segment.sync(at + 1 < segments.len())?;
+            }
+            if base > from && base <= end {
+                segment.sync_file(snapshots::SUFFIX)?;
             }
         }
         lock(&self.epochs).sync(&*self.home.fs)?;
-        if self.names_dirty.swap(false, Ordering::AcqRel) {
-            let path = self.home.path.load();
-            self.home
-                .fs
-                .sync_directory(&path)
-                .map_err(Error::io(&path))?;
+        self.sync_names()
+    }
+
+    /// Brings the names of its files to the device, and those of the directories above them that are new.
+    pub(super) fn sync_names(&self) -> Result<(), Error> {
+        let home = &*self.home;
+        let path = home.path.load();
+        if home.is_new.load(Ordering::Acquire) {
+            home.sync_if_there(&path.join(PARTITION_METADATA))?;
+        }
+        if home.names_dirty.swap(false, Ordering::AcqRel) {
+            home.sync_directory(&path)
+                .inspect_err(|_| home.names_dirty.store(true, Ordering::Release))?;
+        }
+        if home.is_new.load(Ordering::Acquire) {
+            if let Some(parent) = path.parent() {
+                home.sync_directory(parent)?;
+            }
+            home.is_new.store(false, Ordering::Release);
         }
         Ok(())
     }

@@ -142,10 +142,14 @@ pub(crate) fn replace(fs: &dyn Fs, path: &Path, bytes: &[u8], durable: bool) -> 
     let mut name = path.as_os_str().to_owned();
     name.push(".tmp");
     let temporary = Path::new(&name);
-    let file = fs.open(temporary, Mode::Replace)?;
-    fs.write_at(&file, &[IoSlice::new(bytes)], 0)?;
-    if durable {
-        fs.sync(&file)?;
+    let written = fs.open(temporary, Mode::Replace).and_then(|file| {
+        fs.write_at(&file, &[IoSlice::new(bytes)], 0)?;
+        if durable { fs.sync(&file) } else { Ok(()) }
+    });
+    if let Err(error) = written {
+        // A full disk wants its space back.
+        let _ = fs.remove_file(temporary);
+        return Err(error);
     }
     fs.rename(temporary, path)?;
     if durable && let Some(parent) = path.parent() {

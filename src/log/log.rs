@@ -3,7 +3,7 @@
 //!
 //! Appends and everything else that changes the log run under the append lock. Readers take an immutable snapshot of
 //! the segment list and the log's tail (end offset and file size, which belong together) and go on without a lock.
-//! Lock order: append > epochs > producers > tail > a segment's own.
+//! Lock order: append > flushing > epochs > producers > tail > a segment's own.
 //! (org.apache.kafka.storage.internals.log.{UnifiedLog, LocalLog})
 
 use std::collections::BTreeSet;
@@ -15,6 +15,7 @@ use super::config::LogConfig;
 use super::epochs::{EpochEntry, Epochs};
 use super::error::Error;
 use super::fs::{Disk, Fs};
+use super::health::Health;
 use super::open_segments::{Home, OpenSegments};
 use super::producers::{ProducerState, Producers};
 use super::recovery;
@@ -29,11 +30,13 @@ const OPEN_SEGMENTS: usize = 4096;
 /// Recent batches whose positions are remembered, so that reads at the end of the log look nothing up.
 const RECENT: usize = 16;
 
-/// How logs reach the disk: shared by all logs of a process.
+/// How logs reach the disk: shared by all logs of a log directory.
 #[derive(Clone, Debug)]
 pub struct Storage {
     pub fs: Arc<dyn Fs>,
     pub open: Arc<OpenSegments>,
+    /// Of the log directory that holds them; each [`LogDirectory`](super::directory::LogDirectory) has its own.
+    pub health: Arc<Health>,
 }
 
 impl Default for Storage {
@@ -41,6 +44,7 @@ impl Default for Storage {
         Storage {
             fs: Arc::new(Disk),
             open: Arc::new(OpenSegments::new(OPEN_SEGMENTS)),
+            health: Arc::default(),
         }
     }
 }
@@ -115,10 +119,12 @@ pub struct Log {
     pub(super) producers: Mutex<Producers>,
     /// Whether `producers` has transactions that may hold back the last stable offset.
     pub(super) has_transactions: AtomicBool,
-    /// Names in the directory are not on the device yet.
-    pub(super) names_dirty: AtomicBool,
-    /// An fsync has failed: nothing is written any more.
+    /// Nothing is written any more: what a failed write has left is not known, or the log was deleted.
     pub(super) offline: AtomicBool,
+    /// Records that were appended since the last flush.
+    pub(super) records_since_flush: AtomicI64,
+    /// Held while the log is brought to the device, renamed or truncated.
+    pub(super) flushing: Mutex<()>,
     pub(super) deleted: Mutex<Vec<Deleted>>,
 }
 
@@ -172,7 +178,6 @@ pub(super) struct Appender {
     pub(super) latest_epoch: LeaderEpoch,
     /// The offsets of the producer snapshots on disk.
     pub(super) snapshots: BTreeSet<Offset>,
-    pub(super) records_since_flush: i64,
 }
 
 impl Log {
@@ -192,7 +197,8 @@ impl Log {
             ..LogOptions::default()
         };
         let log = Log::open(dir, config, options, storage)?;
-        log.names_dirty.store(true, Ordering::Release);
+        log.home.names_dirty.store(true, Ordering::Release);
+        log.home.is_new.store(true, Ordering::Release);
         Ok(log)
     }
 
@@ -207,6 +213,10 @@ impl Log {
             path: ArcSwap::from_pointee(dir),
             fs: storage.fs,
             open: storage.open,
+            health: storage.health,
+            // What a process that died has made may not be on the device.
+            names_dirty: AtomicBool::new(!options.clean),
+            is_new: AtomicBool::new(!options.clean),
         };
         let recovered = recovery::recover(Arc::new(home), &config, &options)?;
         let active = recovered.active();
@@ -220,7 +230,6 @@ impl Log {
                 .latest()
                 .map_or(LeaderEpoch::UNKNOWN, |entry| entry.epoch),
             snapshots: recovered.snapshots,
-            records_since_flush: 0,
         };
         Ok(Log {
             home: recovered.home,
@@ -234,8 +243,9 @@ impl Log {
             epochs: Mutex::new(recovered.epochs),
             has_transactions: AtomicBool::new(recovered.producers.has_transactions()),
             producers: Mutex::new(recovered.producers),
-            names_dirty: AtomicBool::new(false),
             offline: AtomicBool::new(false),
+            records_since_flush: AtomicI64::new(0),
+            flushing: Mutex::default(),
             deleted: Mutex::default(),
         })
     }
@@ -290,10 +300,15 @@ impl Log {
 
     pub(super) fn lock_for_append(&self) -> Result<MutexGuard<'_, Appender>, Error> {
         let appender = lock(&self.append);
-        if self.offline.load(Ordering::Acquire) {
-            return Err(Error::Offline { path: self.dir() });
-        }
+        self.check_online()?;
         Ok(appender)
+    }
+
+    pub(super) fn check_online(&self) -> Result<(), Error> {
+        match self.offline.load(Ordering::Acquire) || self.home.health.is_failed() {
+            true => Err(Error::Offline { path: self.dir() }),
+            false => Ok(()),
+        }
     }
 
     pub(super) fn active(&self) -> Arc<Segment> {
@@ -323,7 +338,9 @@ impl Log {
     /// Notes that a leader begins `epoch` at `start`.
     pub fn assign_epoch_start(&self, epoch: LeaderEpoch, start: Offset) -> Result<(), Error> {
         let mut appender = self.lock_for_append()?;
-        lock(&self.epochs).assign(&*self.home.fs, epoch, start)?;
+        lock(&self.epochs)
+            .assign(&*self.home.fs, epoch, start)
+            .inspect_err(|error| self.home.health.judge_write(error))?;
         appender.latest_epoch = appender.latest_epoch.max(epoch);
         Ok(())
     }
@@ -355,6 +372,7 @@ impl Log {
     /// Renames its directory. Files are closed; ranges that are being sent keep theirs.
     pub(super) fn rename(&self, to: PathBuf) -> Result<(), Error> {
         let _append = lock(&self.append);
+        let _flushing = lock(&self.flushing);
         for segment in self.segments.load().iter() {
             segment.close_files();
         }

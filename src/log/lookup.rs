@@ -26,6 +26,11 @@ impl Log {
         &self,
         timestamp: Timestamp,
     ) -> Result<Option<TimestampedOffset>, Error> {
+        self.find_timestamp(timestamp)
+            .inspect_err(|error| self.home.health.judge_read(error))
+    }
+
+    fn find_timestamp(&self, timestamp: Timestamp) -> Result<Option<TimestampedOffset>, Error> {
         let start = self.log_start_offset();
         for segment in self.segments_from(start) {
             if segment
@@ -56,6 +61,11 @@ impl Log {
 
     /// The first record with the largest timestamp of all (KIP-734). Reads from the disk.
     pub fn max_timestamp(&self) -> Result<Option<TimestampedOffset>, Error> {
+        self.find_max_timestamp()
+            .inspect_err(|error| self.home.health.judge_read(error))
+    }
+
+    fn find_max_timestamp(&self) -> Result<Option<TimestampedOffset>, Error> {
         let start = self.log_start_offset();
         let mut best: Option<(Timestamp, Offset, Arc<Segment>)> = None;
         for segment in self.segments_from(start) {

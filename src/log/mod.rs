@@ -14,6 +14,7 @@ mod epochs;
 mod error;
 mod flush;
 pub mod fs;
+mod health;
 mod index;
 mod listing;
 #[expect(
@@ -37,6 +38,7 @@ mod truncation;
 pub use config::LogConfig;
 pub use epochs::EpochEntry;
 pub use error::{AppendError, Error, ReadError};
+pub use health::Health;
 pub use log::{AppendInfo, Log, LogOptions, ReadOutcome, Storage};
 pub use lookup::TimestampedOffset;
 pub use open_segments::OpenSegments;
@@ -44,6 +46,8 @@ pub use producers::{Origin, ProducerState};
 pub use retention::Dropped;
 pub use transactions::AbortedTransaction;
 
+#[cfg(test)]
+mod bad_days;
 #[cfg(test)]
 mod model;
 #[cfg(test)]

@@ -1,13 +1,17 @@
 //! The bound on open files: segments are opened on use, and those not used for longest are closed.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use arc_swap::ArcSwap;
 
-use super::fs::Fs;
+use super::error::Error;
+use super::fs::{Fs, Mode};
+use super::health::Health;
 use super::segment::{Segment, lock};
 use crate::ids::Offset;
 
@@ -65,11 +69,42 @@ pub(crate) struct Home {
     pub(crate) path: ArcSwap<PathBuf>,
     pub(crate) fs: Arc<dyn Fs>,
     pub(crate) open: Arc<OpenSegments>,
+    /// Of its log directory.
+    pub(crate) health: Arc<Health>,
+    /// Names in the directory are not on the device yet.
+    pub(crate) names_dirty: AtomicBool,
+    /// Nor are the directory's own name and `partition.metadata`.
+    pub(crate) is_new: AtomicBool,
 }
 
 impl Home {
     /// `<base offset>.<suffix>` in the log's directory.
     pub(crate) fn file(&self, base: Offset, suffix: &str) -> PathBuf {
         self.path.load().join(format!("{base:020}.{suffix}"))
+    }
+
+    /// Brings a file to the device; the log directory is offline when that fails.
+    pub(crate) fn sync(&self, file: &File, path: &Path) -> Result<(), Error> {
+        self.fs
+            .sync(file)
+            .map_err(Error::io(path))
+            .inspect_err(|error| self.health.fail(error))
+    }
+
+    /// [`Home::sync`] of a file that may be missing.
+    pub(crate) fn sync_if_there(&self, path: &Path) -> Result<(), Error> {
+        match self.fs.open(path, Mode::Write) {
+            Ok(file) => self.sync(&file, path),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(Error::io(path)(error)),
+        }
+    }
+
+    /// Brings the names in a directory to the device; the log directory is offline when that fails.
+    pub(crate) fn sync_directory(&self, path: &Path) -> Result<(), Error> {
+        self.fs
+            .sync_directory(path)
+            .map_err(Error::io(path))
+            .inspect_err(|error| self.health.judge_sync(error))
     }
 }

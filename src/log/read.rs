@@ -26,7 +26,11 @@ impl Log {
             {
                 self.read_once(from, max_bytes, below, min_one_batch)
             }
-            outcome => outcome,
+            outcome => outcome.inspect_err(|error| {
+                if let ReadError::Storage(error) = error {
+                    self.home.health.judge_read(error);
+                }
+            }),
         }
     }
 

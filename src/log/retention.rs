@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::error::Error;
+use super::health::is_full;
 use super::log::{Appender, Log};
 use super::segment::{DELETED, Segment, lock, remove_file};
 use super::snapshots;
@@ -35,7 +36,8 @@ impl Log {
             return Ok(false);
         }
         self.start_offset.store(offset.0, Ordering::Release);
-        lock(&self.epochs).truncate_from_start(&*self.home.fs, offset)?;
+        self.trim_epochs()
+            .inspect_err(|error| self.home.health.judge_write(error))?;
         Ok(true)
     }
 
@@ -44,6 +46,16 @@ impl Log {
     pub fn delete_old_segments(&self, high_watermark: Offset, now: Now) -> Result<Dropped, Error> {
         // What is decided here must hold until it is done: no append may come between.
         let mut appender = self.lock_for_append()?;
+        self.drop_old(&mut appender, high_watermark, now)
+            .inspect_err(|error| self.home.health.judge_write(error))
+    }
+
+    fn drop_old(
+        &self,
+        appender: &mut Appender,
+        high_watermark: Offset,
+        now: Now,
+    ) -> Result<Dropped, Error> {
         let config = self.config();
         let segments = self.segments.load_full();
         let start = self.log_start_offset();
@@ -72,7 +84,7 @@ impl Log {
         if count == 0 {
             Ok(Dropped::default())
         } else {
-            self.drop_first(&mut appender, count, now)
+            self.drop_first(appender, count, now)
         }
     }
 
@@ -92,7 +104,6 @@ impl Log {
         let start = kept[0].base_offset();
         self.start_offset.fetch_max(start.0, Ordering::AcqRel);
         self.segments.store(Arc::new(kept));
-        lock(&self.epochs).truncate_from_start(&*self.home.fs, self.log_start_offset())?;
         let at = now.steady.plus_ms(self.config().file_delete_delay_ms);
         let mut dropped = Dropped::default();
         for segment in segments {
@@ -104,7 +115,18 @@ impl Log {
             }
             lock(&self.deleted).push(Deleted { at, files });
         }
+        self.trim_epochs()?;
         Ok(dropped)
+    }
+
+    /// Drops the epochs below the log's start. On a full disk their file stays as it is: what is opened again is
+    /// trimmed again, and what needs space must not keep back what makes some.
+    fn trim_epochs(&self) -> Result<(), Error> {
+        let start = self.log_start_offset();
+        match lock(&self.epochs).truncate_from_start(&*self.home.fs, start) {
+            Err(Error::Io { source, .. }) if is_full(&source) => Ok(()),
+            trimmed => trimmed,
+        }
     }
 
     fn mark_snapshot_deleted(&self, offset: Offset) -> Result<Option<PathBuf>, Error> {
@@ -134,7 +156,8 @@ impl Log {
             deleted.iter().map(|files| files.at).min()
         };
         for file in due {
-            remove_file(&*self.home.fs, &file)?;
+            remove_file(&*self.home.fs, &file)
+                .inspect_err(|error| self.home.health.judge_write(error))?;
         }
         Ok(next)
     }

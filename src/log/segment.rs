@@ -117,6 +117,9 @@ impl Segment {
             Mode::Write
         };
         let file = Arc::new(self.home.fs.open(&path, mode).map_err(Error::io(&path))?);
+        if mode == Mode::Create {
+            self.home.names_dirty.store(true, Ordering::Release);
+        }
         self.log.store(Some(file.clone()));
         self.admit();
         Ok(file)
@@ -160,19 +163,15 @@ impl Segment {
         }
     }
 
-    /// Writes whole batches at the end, which [`Segment::note`] and [`Segment::publish`] then take in. After an
-    /// error the file is as before, as far as the disk allows.
+    /// Writes whole batches at the end, which [`Segment::note`] and [`Segment::publish`] then take in. After an error a
+    /// part of them may be there, for [`Segment::truncate`] to cut off.
     pub(crate) fn append(self: &Arc<Self>, parts: &[IoSlice<'_>]) -> Result<(), Error> {
         let file = self.file()?;
         let position = self.size();
         self.home
             .fs
             .write_at(&file, parts, position)
-            .map_err(|error| {
-                // Should this fail as well, the next write overwrites what is there, and recovery cuts it off.
-                let _ = self.home.fs.set_len(&file, position);
-                Error::io(&self.path())(error)
-            })
+            .map_err(Error::io(&self.path()))
     }
 
     /// Lets readers see the file up to `size`.
@@ -260,6 +259,10 @@ impl Segment {
         Ok(Timestamp(
             i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
         ))
+    }
+
+    pub(crate) fn largest(&self) -> Option<TimeEntry> {
+        *lock(&self.largest)
     }
 
     pub(crate) fn set_largest(&self, largest: Option<TimeEntry>) {
@@ -403,9 +406,10 @@ impl Segment {
             }
             file => file?,
         };
-        self.home.fs.sync(&file).map_err(Error::io(&self.path()))?;
+        self.home.sync(&file, &self.path())?;
         if std::mem::take(&mut lock(&self.aborted).dirty) {
-            self.sync_file(transactions::SUFFIX)?;
+            self.sync_file(transactions::SUFFIX)
+                .inspect_err(|_| lock(&self.aborted).dirty = true)?;
         }
         if is_sealed {
             self.sync_file(OffsetEntry::SUFFIX)?;
@@ -414,13 +418,9 @@ impl Segment {
         Ok(())
     }
 
-    fn sync_file(&self, suffix: &str) -> Result<(), Error> {
-        let path = self.home.file(self.base_offset, suffix);
-        match self.home.fs.open(&path, Mode::Write) {
-            Ok(file) => self.home.fs.sync(&file).map_err(Error::io(&path)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(Error::io(&path)(error)),
-        }
+    pub(crate) fn sync_file(&self, suffix: &str) -> Result<(), Error> {
+        self.home
+            .sync_if_there(&self.home.file(self.base_offset, suffix))
     }
 
     /// Cuts the segment to `size` bytes, where a batch begins that holds or follows `offset`.

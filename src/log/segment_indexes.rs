@@ -217,6 +217,9 @@ impl Segment {
             .fs
             .open(&path, Mode::Create)
             .map_err(Error::io(&path))?;
+        if aborted.written == 0 {
+            self.home.names_dirty.store(true, Ordering::Release);
+        }
         let position = (aborted.written * transactions::ENTRY_SIZE) as u64;
         self.home
             .fs

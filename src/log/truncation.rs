@@ -21,8 +21,9 @@ impl Log {
         if offset >= self.log_end_offset() {
             return Ok(());
         }
+        let _flushing = lock(&self.flushing);
         self.cut(&mut appender, offset)
-            .inspect_err(|_| self.go_offline())
+            .inspect_err(|error| self.truncation_failed(error))
     }
 
     fn cut(&self, appender: &mut Appender, offset: Offset) -> Result<(), Error> {
@@ -49,7 +50,11 @@ impl Log {
             segment.remove()?;
         }
         active.truncate(size, offset)?;
-        self.after_truncation(appender, offset)
+        self.after_truncation(appender, offset)?;
+        // Before anything is appended: else a power loss could leave what was dropped behind what came in its place.
+        active.sync(false)?;
+        self.home.names_dirty.store(true, Ordering::Release);
+        self.sync_names()
     }
 
     fn after_truncation(&self, appender: &mut Appender, offset: Offset) -> Result<(), Error> {
@@ -80,8 +85,14 @@ impl Log {
     /// Drops everything; the log begins and ends at `offset` afterwards.
     pub fn truncate_fully_and_start_at(&self, offset: Offset) -> Result<(), Error> {
         let mut appender = self.lock_for_append()?;
+        let _flushing = lock(&self.flushing);
         self.restart(&mut appender, offset)
-            .inspect_err(|_| self.go_offline())
+            .inspect_err(|error| self.truncation_failed(error))
+    }
+
+    fn truncation_failed(&self, error: &Error) {
+        self.go_offline();
+        self.home.health.judge_write(error);
     }
 
     fn restart(&self, appender: &mut Appender, offset: Offset) -> Result<(), Error> {
@@ -107,7 +118,7 @@ impl Log {
         appender.rolling_timestamp = None;
         *lock(&self.producers) = Producers::default();
         self.has_transactions.store(false, Ordering::Release);
-        self.names_dirty.store(true, Ordering::Release);
-        Ok(())
+        self.home.names_dirty.store(true, Ordering::Release);
+        self.sync_names()
     }
 }

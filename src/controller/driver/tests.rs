@@ -468,7 +468,7 @@ async fn a_disk_that_cannot_flush_stops_the_controller_and_nothing_unflushed_is_
         .unwrap();
     let epoch = node.register().await;
     first_id(node.controller.submit(allocate(epoch)).await);
-    disk.fail_syncs();
+    disk.fail_syncs(true);
     assert_eq!(
         node.controller.submit(allocate(epoch)).await,
         Err(Error::Stopped)

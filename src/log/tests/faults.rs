@@ -106,7 +106,7 @@ fn a_failed_fsync_takes_the_log_offline() {
     let fixture = Fixture::default();
     let (log, fs) = fixture.open_faulty();
     append(&log, &batch(1, 10));
-    fs.fail_syncs();
+    fs.fail_syncs(true);
     assert!(log.flush().is_err());
     assert_eq!(log.recovery_point(), Offset(0));
     let refused = log.append_as_leader(&batch(1, 10), LeaderEpoch(0), Origin::Client, NOW);

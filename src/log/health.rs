@@ -1,0 +1,146 @@
+//! Whether a log directory can be used: shared by the directory, the logs in it, and whoever has to know when it fails.
+//! The first failure counts, and only a new start gets over it: after a failed fsync nobody knows what the device holds.
+//! Who opens the directory waits for [`Health::failed`]; who finds an error calls [`Health::judge_write`],
+//! [`Health::judge_read`] or [`Health::fail`]. (org.apache.kafka.storage.internals.log.LogDirFailureChannel)
+
+use std::io::{self, ErrorKind};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::io::Errno;
+use tokio::sync::Notify;
+use tracing::error;
+
+use super::error::Error;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Health {
+    failed: AtomicBool,
+    failure: Notify,
+}
+
+impl Health {
+    /// Whether the directory is offline: nothing in it is written any more.
+    pub fn is_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// Resolves once the directory is offline, also when it was before.
+    pub async fn failed(&self) {
+        let failure = self.failure.notified();
+        tokio::pin!(failure);
+        // From here on no failure goes unheard.
+        failure.as_mut().enable();
+        if !self.is_failed() {
+            failure.await;
+        }
+    }
+
+    /// Takes the directory offline. The first error is told, since all that follow come from it.
+    pub fn fail(&self, error: &Error) {
+        if !self.failed.swap(true, Ordering::AcqRel) {
+            error!(%error, "the log directory goes offline");
+            self.failure.notify_waiters();
+        }
+    }
+
+    /// Takes the directory offline when a change of its files failed for another reason than a shortage, which passes.
+    pub fn judge_write(&self, error: &Error) {
+        if let Error::Io { source, .. } = error
+            && !is_shortage(source)
+        {
+            self.fail(error);
+        }
+    }
+
+    /// Takes the directory offline when an fsync failed; not when too many files are open to begin it.
+    pub(super) fn judge_sync(&self, error: &Error) {
+        match error {
+            Error::Io { source, .. } if is_out_of_descriptors(source) => {}
+            error => self.fail(error),
+        }
+    }
+
+    /// Takes the directory offline when the device could not give what lies on it.
+    pub fn judge_read(&self, error: &Error) {
+        if let Error::Io { source, .. } = error
+            && Errno::from_io_error(source) == Some(Errno::IO)
+        {
+            self.fail(error);
+        }
+    }
+}
+
+/// Whether there was too little of something, for now: space, quota, descriptors, memory.
+fn is_shortage(error: &io::Error) -> bool {
+    is_full(error) || error.kind() == ErrorKind::OutOfMemory || is_out_of_descriptors(error)
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE)
+    )
+}
+
+/// Whether the disk or the quota is used up.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn error(source: impl Into<io::Error>) -> Error {
+        Error::io(Path::new("t-0"))(source.into())
+    }
+
+    #[test]
+    fn a_shortage_passes_and_other_errors_take_the_directory_offline() {
+        for shortage in [Errno::NOSPC, Errno::DQUOT, Errno::MFILE, Errno::NFILE] {
+            let health = Health::default();
+            health.judge_write(&error(shortage));
+            health.judge_read(&error(shortage));
+            assert!(!health.is_failed(), "{shortage}");
+        }
+        for (errno, by_write, by_read) in [
+            (Errno::IO, true, true),
+            (Errno::ROFS, true, false),
+            (Errno::NOENT, true, false),
+        ] {
+            let (writing, reading) = (Health::default(), Health::default());
+            writing.judge_write(&error(errno));
+            reading.judge_read(&error(errno));
+            assert_eq!(
+                (writing.is_failed(), reading.is_failed()),
+                (by_write, by_read),
+                "{errno}"
+            );
+        }
+        let health = Health::default();
+        health.judge_write(&Error::corrupt(Path::new("t-0"), 0, "bad"));
+        assert!(!health.is_failed());
+    }
+
+    #[tokio::test]
+    async fn who_waits_hears_of_a_failure_and_so_does_who_comes_later() {
+        let health = Arc::new(Health::default());
+        let waiting = tokio::spawn({
+            let health = health.clone();
+            async move { health.failed().await }
+        });
+        assert!(health.failed().now_or_never().is_none());
+        health.fail(&error(Errno::IO));
+        waiting.await.unwrap();
+        health.failed().await;
+    }
+}
