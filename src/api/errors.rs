@@ -18,6 +18,7 @@ pub(super) fn of_replica(error: &replica::Error) -> ErrorCode {
         replica::Error::OffsetOutOfRange { .. } | replica::Error::NoSuchEpoch(_) => {
             ErrorCode::OffsetOutOfRange
         }
+        replica::Error::CompactOnly => ErrorCode::PolicyViolation,
         replica::Error::Append(error) => of_append(error),
         replica::Error::Offline | replica::Error::Storage(_) => ErrorCode::KafkaStorageError,
     }

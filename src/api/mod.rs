@@ -27,10 +27,12 @@ mod coordinated;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
+mod describe_producers;
 mod describe_quorum;
 mod describe_topic_partitions;
 mod errors;
@@ -47,6 +49,7 @@ mod metadata;
 mod offset_commit;
 mod offset_delete;
 mod offset_fetch;
+mod offset_for_leader_epoch;
 mod produce;
 mod sync_group;
 #[cfg(test)]
@@ -171,13 +174,16 @@ pub(crate) static TABLE: &[Entry] = &[
     entry::<api_versions::ApiVersions>(),
     entry::<create_topics::CreateTopics>(),
     entry::<delete_topics::DeleteTopics>(),
+    entry::<delete_records::DeleteRecords>(),
     entry::<init_producer_id::InitProducerId>(),
+    entry::<offset_for_leader_epoch::OffsetForLeaderEpoch>(),
     entry::<describe_configs::DescribeConfigs>(),
     entry::<create_partitions::CreatePartitions>(),
     entry::<delete_groups::DeleteGroups>(),
     entry::<offset_delete::OffsetDelete>(),
     entry::<describe_quorum::DescribeQuorum>(),
     entry::<describe_cluster::DescribeCluster>(),
+    entry::<describe_producers::DescribeProducers>(),
     entry::<describe_topic_partitions::DescribeTopicPartitions>(),
 ];
 

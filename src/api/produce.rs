@@ -277,6 +277,7 @@ impl Refusal {
                 | replica::Error::UnknownLeaderEpoch { .. }
                 | replica::Error::NotEnoughReplicas { .. }
                 | replica::Error::OffsetOutOfRange { .. }
+                | replica::Error::CompactOnly
                 | replica::Error::NoSuchEpoch(_)
                 | replica::Error::Append(_) => true,
             },

@@ -110,7 +110,8 @@ impl Epochs {
         epoch: LeaderEpoch,
         log_end_offset: Offset,
     ) -> Option<(LeaderEpoch, Offset)> {
-        if epoch.0 < 0 {
+        // Other numbers below 0 are answered as epochs before all known, as Kafka does.
+        if epoch == LeaderEpoch::UNKNOWN {
             return None;
         }
         if self.latest().is_some_and(|last| last.epoch == epoch) {

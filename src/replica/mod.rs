@@ -14,7 +14,7 @@ mod waiting;
 
 pub use config::PartitionConfig;
 pub use partition::{
-    ACKS_ALL, Appended, Error, FoundOffset, Isolation, Leadership, OffsetQuery, Partition, Read,
+    ACKS_ALL, Appended, Deletion, Error, FoundOffset, Isolation, Leadership, OffsetQuery, Partition, Read,
     ReadInfo, Role, Subscription,
 };
 pub use replicas::Replicas;

@@ -5,6 +5,8 @@
 //! slips in after it. The high watermark follows the log at once while this broker is the only one in the ISR.
 //! (kafka.cluster.Partition)
 
+mod deletion;
+mod epochs;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -21,6 +23,7 @@ use crate::ids::{
 };
 use crate::log::{self, AppendError, AppendInfo, Log, Origin, ReadError};
 use crate::record::ValidBatch;
+pub use deletion::Deletion;
 pub use read::{FoundOffset, Isolation, OffsetQuery, Read, ReadInfo};
 
 /// `acks` of a write that waits for all in-sync replicas.
@@ -53,6 +56,8 @@ pub enum Error {
         start: Offset,
         end: Offset,
     },
+    #[error("the topic is compacted and nothing else: its records are not deleted")]
+    CompactOnly,
     #[error("the log knows no end of leader epoch {0}")]
     NoSuchEpoch(LeaderEpoch),
     #[error(transparent)]

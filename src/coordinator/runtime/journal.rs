@@ -116,6 +116,7 @@ fn error_code(error: &replica::Error) -> ErrorCode {
         Error::UnknownLeaderEpoch { .. } | Error::NoSuchEpoch(_) => ErrorCode::UnknownLeaderEpoch,
         Error::NotEnoughReplicas { .. } => ErrorCode::NotEnoughReplicas,
         Error::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        Error::CompactOnly => ErrorCode::PolicyViolation,
         Error::Append(error) => match error {
             AppendError::Storage(_) => ErrorCode::KafkaStorageError,
             AppendError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,

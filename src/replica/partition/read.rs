@@ -128,19 +128,6 @@ impl Partition {
         Ok((found < epoch || end < from).then_some((found, end)))
     }
 
-    /// Where `epoch` ended, by the log and, for the epoch under which it is led, by its end.
-    /// (Partition.lastOffsetForLeaderEpoch)
-    fn end_offset_for_epoch(
-        &self,
-        current: LeaderEpoch,
-        epoch: LeaderEpoch,
-    ) -> Option<(LeaderEpoch, Offset)> {
-        if epoch == current {
-            return Some((current, self.log.log_end_offset()));
-        }
-        self.log.end_offset_for_epoch(epoch)
-    }
-
     /// Answers one query of ListOffsets. `None` when no record is meant. Reads from the disk for what is neither
     /// end of the log. (Partition.fetchOffsetForTimestamp)
     pub fn find_offset(

@@ -10,7 +10,7 @@ use crate::record::{BatchBuilder, Producer};
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
 const EPOCH: LeaderEpoch = LeaderEpoch(3);
 
-fn partition_in(dir: &Path, config: PartitionConfig) -> Arc<Partition> {
+pub(super) fn partition_in(dir: &Path, config: PartitionConfig) -> Arc<Partition> {
     let dir = dir.join("t-0");
     std::fs::create_dir_all(&dir).unwrap();
     let log = Log::open(
@@ -31,7 +31,7 @@ fn partition_in(dir: &Path, config: PartitionConfig) -> Arc<Partition> {
 }
 
 /// A partition that this broker leads alone.
-fn leader(dir: &Path) -> Arc<Partition> {
+pub(super) fn leader(dir: &Path) -> Arc<Partition> {
     let partition = partition_in(dir, PartitionConfig::default());
     partition.lead(EPOCH, PartitionEpoch(0), 1, 1).unwrap();
     partition
@@ -45,7 +45,7 @@ fn records(count: usize) -> ValidBatch {
     builder.build_valid()
 }
 
-fn append(partition: &Partition, count: usize) -> AppendInfo {
+pub(super) fn append(partition: &Partition, count: usize) -> AppendInfo {
     partition
         .append_as_leader(&records(count), Origin::Client, ACKS_ALL, None, NOW)
         .unwrap()
