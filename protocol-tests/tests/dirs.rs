@@ -98,9 +98,7 @@ async fn records_epochs_and_producers_are_answered_as_by_kafka() {
                 asked.check::<DeleteRecordsRequest>(to, sort).await;
             }
             "OffsetForLeaderEpoch" => {
-                asked
-                    .check::<OffsetForLeaderEpochRequest>(to, |_| {})
-                    .await;
+                asked.check::<OffsetForLeaderEpochRequest>(to, |_| {}).await;
             }
             "DescribeProducers" => {
                 let sort = |response: &mut DescribeProducersResponse| {

@@ -158,9 +158,7 @@ fn answer(topics: Vec<Topic>) -> DeleteRecordsResponse {
                 code,
                 low_watermark,
             } => (code, low_watermark),
-            Begun::Waiting(_, deletion) => {
-                (ErrorCode::RequestTimedOut, deletion.low_watermark.0)
-            }
+            Begun::Waiting(_, deletion) => (ErrorCode::RequestTimedOut, deletion.low_watermark.0),
         };
         DeleteRecordsPartitionResult::default()
             .with_partition_index(index)

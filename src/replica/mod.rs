@@ -14,8 +14,8 @@ mod waiting;
 
 pub use config::PartitionConfig;
 pub use partition::{
-    ACKS_ALL, Appended, Deletion, Error, FoundOffset, Isolation, Leadership, OffsetQuery, Partition, Read,
-    ReadInfo, Role, Subscription,
+    ACKS_ALL, Appended, Deletion, Error, FoundOffset, Isolation, Leadership, OffsetQuery,
+    Partition, Read, ReadInfo, Role, Subscription,
 };
 pub use replicas::Replicas;
 pub use waiting::Waiter;

@@ -101,9 +101,17 @@ mod tests {
         let mut config = PartitionConfig::default();
         (config.log.compact, config.log.delete) = (true, false);
         let partition = partition_in(dir.path(), config.clone());
-        assert!(matches!(partition.delete_records(None), Err(Error::NotLeader)));
-        partition.lead(LeaderEpoch(3), PartitionEpoch(0), 1, 1).unwrap();
-        assert!(matches!(partition.delete_records(None), Err(Error::CompactOnly)));
+        assert!(matches!(
+            partition.delete_records(None),
+            Err(Error::NotLeader)
+        ));
+        partition
+            .lead(LeaderEpoch(3), PartitionEpoch(0), 1, 1)
+            .unwrap();
+        assert!(matches!(
+            partition.delete_records(None),
+            Err(Error::CompactOnly)
+        ));
         config.log.delete = true;
         partition.update_config(config);
         assert!(partition.delete_records(None).is_ok());
