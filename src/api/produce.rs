@@ -67,7 +67,7 @@ impl Api for Produce {
         match request.acks {
             0 if produce.failed => Reply::Close,
             0 => Reply::Silent,
-            ACKS_ALL if produce.waits.iter().any(|wait| !wait.is_over()) => {
+            _ if produce.waits.iter().any(|wait| !wait.is_over()) => {
                 let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
                 Reply::later(wait_for_replicas(
                     response,
@@ -89,17 +89,19 @@ struct Produced {
     transactional_id: bool,
     now: Timestamp,
     failed: bool,
-    /// What acks=-1 waits for.
+    /// What the answer waits for.
     waits: Vec<Wait>,
 }
 
-/// A batch that was appended and is not known to be with all in-sync replicas.
+/// A batch that was appended and is not known to be with all in-sync replicas, or on the device.
 struct Wait {
     topic_at: usize,
     partition_at: usize,
     partition: Arc<Partition>,
     epoch: LeaderEpoch,
     offset: Offset,
+    /// Not for other replicas, but for the device.
+    for_flush: bool,
 }
 
 /// Why nothing was appended.
@@ -200,7 +202,12 @@ impl Produced {
         appended: Result<(Arc<Partition>, Appended), Refusal>,
     ) -> PartitionProduceResponse {
         let refusal = match appended {
-            Ok((partition, Appended { info, leader_epoch })) => {
+            Ok((partition, appended)) => {
+                let Appended {
+                    info,
+                    leader_epoch,
+                    flush_first,
+                } = appended;
                 let answer = PartitionProduceResponse {
                     index,
                     base_offset: info.base_offset.0,
@@ -208,7 +215,7 @@ impl Produced {
                     log_start_offset: info.log_start_offset.0,
                     ..Default::default()
                 };
-                if self.acks == ACKS_ALL {
+                if self.acks == ACKS_ALL || (flush_first && self.acks != 0) {
                     let offset = info.last_offset + 1;
                     self.waits.push(Wait {
                         topic_at,
@@ -216,6 +223,7 @@ impl Produced {
                         partition,
                         epoch: leader_epoch,
                         offset,
+                        for_flush: self.acks != ACKS_ALL,
                     });
                 }
                 return answer;
@@ -338,21 +346,29 @@ fn endpoint(id: i32, host: &str, port: i32, rack: Option<&str>) -> NodeEndpoint 
 
 impl Wait {
     fn is_over(&self) -> bool {
-        self.partition.high_watermark() >= self.offset
+        let reached = match self.for_flush {
+            true => self.partition.log().recovery_point(),
+            false => self.partition.high_watermark(),
+        };
+        reached >= self.offset
     }
 }
 
-/// Fills in what became of the batches that the in-sync replicas did not have yet. (DelayedProduce)
+/// Fills in what became of the batches that the in-sync replicas, or the device, did not have yet. (DelayedProduce)
 async fn wait_for_replicas(
     mut response: ProduceResponse,
     waits: Vec<Wait>,
     deadline: Instant,
 ) -> ProduceResponse {
     for wait in waits {
-        let replicated = wait
-            .partition
-            .wait_for_high_watermark(wait.offset, wait.epoch);
-        let code = match tokio::time::timeout_at(deadline, replicated).await {
+        let (partition, offset, epoch) = (&wait.partition, wait.offset, wait.epoch);
+        let kept = async {
+            match wait.for_flush {
+                true => partition.wait_for_flush(offset, epoch).await,
+                false => partition.wait_for_high_watermark(offset, epoch).await,
+            }
+        };
+        let code = match tokio::time::timeout_at(deadline, kept).await {
             Ok(Ok(())) => continue,
             Ok(Err(error)) => errors::of_replica(&error),
             Err(_) => ErrorCode::RequestTimedOut,

@@ -1,5 +1,5 @@
 //! Every setting of a broker or controller that Kafka 4.3.0 knows: name, type, default, bounds, and how it may be
-//! changed while the broker runs. The names are in order, since they are searched by halves.
+//! changed while the broker runs; and the few of our own. The names are in order, since they are searched by halves.
 //!
 //! A setting on which Dohle acts carries `.acts()`; one whose absence would leave something unprotected carries
 //! `.protects()` until it does. `dohle serve --explain-config` tells them apart.
@@ -18,7 +18,7 @@ pub const BROKER_KEYS: &[Key] = &[
     string("authorizer.class.name", "").protects(),
     boolean("auto.create.topics.enable", "true").acts(),
     boolean("auto.leader.rebalance.enable", "true"),
-    int("background.threads", "10").min(1).cluster_wide(),
+    int("background.threads", "10").min(1).cluster_wide().acts(),
     int("broker.heartbeat.interval.ms", "2000").acts(),
     int("broker.id", "-1").acts(),
     unset(Kind::String, "broker.rack").acts(),
@@ -146,10 +146,11 @@ pub const BROKER_KEYS: &[Key] = &[
     list("log.dir", "/tmp/kafka-logs").filled(&[]).acts(),
     long("log.dir.failure.timeout.ms", "30000").min(1),
     unset(Kind::List, "log.dirs").filled(&[]).acts(),
-    long("log.flush.interval.messages", "9223372036854775807").min(1).cluster_wide(),
-    unset(Kind::Long, "log.flush.interval.ms").cluster_wide(),
+    string("log.flush.acks", "none").one_of(&["none", "all"]).own().acts(),
+    long("log.flush.interval.messages", "9223372036854775807").min(1).cluster_wide().acts(),
+    unset(Kind::Long, "log.flush.interval.ms").cluster_wide().acts(),
     int("log.flush.offset.checkpoint.interval.ms", "60000").min(0).acts(),
-    long("log.flush.scheduler.interval.ms", "9223372036854775807"),
+    long("log.flush.scheduler.interval.ms", "9223372036854775807").acts(),
     int("log.flush.start.offset.checkpoint.interval.ms", "60000").min(0).acts(),
     int("log.index.interval.bytes", "4096").min(0).cluster_wide().acts(),
     int("log.index.size.max.bytes", "10485760").min(4).cluster_wide().acts(),

@@ -103,6 +103,8 @@ pub struct Key {
     pub update: UpdateMode,
     /// Not part of Kafka's documentation, and not shown by DescribeConfigs.
     pub internal: bool,
+    /// Whether Kafka does not have it.
+    pub own: bool,
     /// Whether `listener.name.<listener>.<name>` sets it for one listener.
     pub per_listener: bool,
     pub effect: Effect,
@@ -145,6 +147,7 @@ impl Key {
             valid: Valid::Any,
             update: UpdateMode::ReadOnly,
             internal: false,
+            own: false,
             per_listener: false,
             effect: Effect::NotYet,
             broker: &[],
@@ -204,6 +207,15 @@ impl Key {
 
     pub(super) const fn internal(self) -> Key {
         Key {
+            internal: true,
+            ..self
+        }
+    }
+
+    /// Dohle's own, which Kafka's tools are not shown.
+    pub(super) const fn own(self) -> Key {
+        Key {
+            own: true,
             internal: true,
             ..self
         }

@@ -147,6 +147,11 @@ impl TopicSettings<'_> {
         }
     }
 
+    /// The broker's `log.flush.acks=all`.
+    pub fn flushes_for_acks_all(&self) -> bool {
+        self.settings.string("log.flush.acks") == Some("all")
+    }
+
     /// The size at which a segment is full: `internal.segment.bytes`, which Kafka's own tests set, or `segment.bytes`.
     pub fn segment_bytes(&self) -> i32 {
         match self.value("internal.segment.bytes") {

@@ -304,8 +304,13 @@ impl Log {
         Ok(appender)
     }
 
+    /// Whether it takes no more appends, and brings no more to the device.
+    pub fn is_offline(&self) -> bool {
+        self.offline.load(Ordering::Acquire) || self.home.health.is_failed()
+    }
+
     pub(super) fn check_online(&self) -> Result<(), Error> {
-        match self.offline.load(Ordering::Acquire) || self.home.health.is_failed() {
+        match self.is_offline() {
             true => Err(Error::Offline { path: self.dir() }),
             false => Ok(()),
         }

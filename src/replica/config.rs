@@ -12,6 +12,19 @@ pub struct PartitionConfig {
     pub rules: Rules,
     /// `min.insync.replicas`
     pub min_insync_replicas: usize,
+    pub flush_before: FlushBefore,
+}
+
+/// What waits until a record is on the device. Where anything does, consumers do not see it before either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FlushBefore {
+    /// Nothing: replication is what keeps records, as with Kafka's defaults.
+    #[default]
+    Nothing,
+    /// Answers to acks=all: `log.flush.acks=all`.
+    AcksAll,
+    /// Answers to acks=1 as well: `flush.messages=1`, with which Kafka flushes before it goes on.
+    AnyAcks,
 }
 
 impl Default for PartitionConfig {
@@ -20,6 +33,7 @@ impl Default for PartitionConfig {
             log: LogConfig::default(),
             rules: Rules::default(),
             min_insync_replicas: 1,
+            flush_before: FlushBefore::Nothing,
         }
     }
 }
@@ -63,10 +77,16 @@ impl PartitionConfig {
             open_compressed: false,
         };
         let min_insync_replicas = unsigned(topic.int("min.insync.replicas")) as usize;
+        let flush_before = match log.flush_messages {
+            ..=1 => FlushBefore::AnyAcks,
+            _ if topic.flushes_for_acks_all() => FlushBefore::AcksAll,
+            _ => FlushBefore::Nothing,
+        };
         PartitionConfig {
             log,
             rules,
             min_insync_replicas,
+            flush_before,
         }
     }
 }

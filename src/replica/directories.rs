@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::config::PartitionConfig;
+use super::flusher::Flusher;
 use super::partition::Partition;
 use crate::config::Settings;
 use crate::ids::{
@@ -41,6 +42,7 @@ pub(super) struct Directories {
 struct Directory {
     id: DirectoryId,
     files: LogDirectory,
+    flusher: Arc<Flusher>,
     /// What each checkpoint holds, so that it is written when it changes.
     written: Mutex<BTreeMap<&'static str, Offsets>>,
     /// Deleted logs with the time at which they go.
@@ -54,9 +56,11 @@ impl Directories {
         settings: &Settings,
         directories: Vec<(DirectoryId, LogDirectory)>,
     ) -> Directories {
+        let flushes_max = usize::try_from(settings.background_threads()).unwrap_or(1);
         let all = directories.into_iter().map(|(id, files)| Directory {
             id,
             files,
+            flusher: Flusher::new(flushes_max),
             written: Mutex::default(),
             deleted: Mutex::default(),
             unclean: AtomicBool::new(false),
@@ -76,6 +80,11 @@ impl Directories {
 
     pub(super) fn id(&self, directory: usize) -> DirectoryId {
         self.all[directory].id
+    }
+
+    /// Who brings this directory's logs to the device.
+    pub(super) fn flusher(&self, directory: usize) -> Arc<Flusher> {
+        self.all[directory].flusher.clone()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (DirectoryId, &LogDirectory)> {

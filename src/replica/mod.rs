@@ -6,13 +6,14 @@
 
 mod config;
 mod directories;
+mod flusher;
 mod partition;
 mod replicas;
 pub mod session;
 mod upkeep;
 mod waiting;
 
-pub use config::PartitionConfig;
+pub use config::{FlushBefore, PartitionConfig};
 pub use partition::{
     ACKS_ALL, Appended, Deletion, Error, FoundOffset, Isolation, Leadership, OffsetQuery,
     Partition, Read, ReadInfo, Role, Subscription,

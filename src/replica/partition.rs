@@ -7,27 +7,31 @@
 
 mod deletion;
 mod epochs;
+mod flush;
 mod read;
 #[cfg(test)]
 mod tests;
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, Weak};
 
 use arc_swap::ArcSwap;
 
-use super::config::PartitionConfig;
-use super::waiting::{Waiter, Waiting};
-use crate::ids::{
-    LeaderEpoch, Offset, PartitionEpoch, SteadyTime, Timestamp, TopicId, TopicPartition,
-};
+use super::config::{FlushBefore, PartitionConfig};
+use super::flusher::Flusher;
+use super::waiting::{Goal, Waiter, Waiting};
+use crate::ids::{LeaderEpoch, Offset, PartitionEpoch, Timestamp, TopicId, TopicPartition};
 use crate::log::{self, AppendError, AppendInfo, Log, Origin, ReadError};
 use crate::record::ValidBatch;
 pub use deletion::Deletion;
+use flush::Flushing;
 pub use read::{FoundOffset, Isolation, OffsetQuery, Read, ReadInfo};
 
 /// `acks` of a write that waits for all in-sync replicas.
 pub const ACKS_ALL: i16 = -1;
+
+/// More bytes than a reader waits for.
+const ANY_BYTES: usize = 1 << 40;
 
 /// What a partition cannot do, and why.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +120,8 @@ pub struct Leadership {
 pub struct Appended {
     pub info: AppendInfo,
     pub leader_epoch: LeaderEpoch,
+    /// Whether an acks=1 answer, too, waits for the device.
+    pub flush_first: bool,
 }
 
 /// See the module.
@@ -128,21 +134,24 @@ pub struct Partition {
     role: RwLock<Role>,
     high_watermark: AtomicI64,
     waiting: Waiting,
-    /// When `flush.ms` was last kept.
-    last_flush: AtomicI64,
+    flusher: Arc<Flusher>,
+    flushing: Flushing,
+    /// For the flusher's queue.
+    me: Weak<Partition>,
 }
 
 impl Partition {
     /// A partition over its open log, which nobody leads yet. `high_watermark` is what was known of it before.
-    pub fn new(
+    pub(super) fn new(
         topic_partition: TopicPartition,
         topic_id: TopicId,
         log: Arc<Log>,
         config: PartitionConfig,
         high_watermark: Offset,
-    ) -> Partition {
+        flusher: Arc<Flusher>,
+    ) -> Arc<Partition> {
         let high_watermark = high_watermark.clamp(log.log_start_offset(), log.log_end_offset());
-        Partition {
+        Arc::new_cyclic(|me| Partition {
             topic_partition,
             topic_id,
             log,
@@ -152,8 +161,10 @@ impl Partition {
             }),
             high_watermark: AtomicI64::new(high_watermark.0),
             waiting: Waiting::default(),
-            last_flush: AtomicI64::new(0),
-        }
+            flusher,
+            flushing: Flushing::default(),
+            me: me.clone(),
+        })
     }
 
     pub fn topic_partition(&self) -> &TopicPartition {
@@ -216,11 +227,8 @@ impl Partition {
             return Err(Error::NotLeader);
         }
         // Fewer replicas than min.insync.replicas are all that there can be. (Partition.effectiveMinIsr)
-        let min = self
-            .config
-            .load()
-            .min_insync_replicas
-            .min(leadership.replicas);
+        let config = self.config.load();
+        let min = config.min_insync_replicas.min(leadership.replicas);
         if required_acks == ACKS_ALL && leadership.isr < min {
             return Err(Error::NotEnoughReplicas {
                 isr: leadership.isr,
@@ -233,91 +241,80 @@ impl Partition {
         if !info.duplicate {
             // A marker may free more than its own bytes for readers of committed records.
             let bytes = if batch.header().is_control() {
-                usize::MAX
+                ANY_BYTES
             } else {
                 batch.size()
             };
-            self.follow_log_end(leadership, bytes);
+            match config.flush_before {
+                FlushBefore::Nothing => self.follow_log_end(leadership, &config, bytes),
+                FlushBefore::AcksAll | FlushBefore::AnyAcks => self.flushing.add_unseen(bytes),
+            }
         }
         let leader_epoch = leadership.epoch;
         drop(role);
-        if info.rolled || info.flush_due {
-            self.flush_later(info.flush_due);
-        }
-        Ok(Appended { info, leader_epoch })
+        self.flush_after(&info, &config);
+        Ok(Appended {
+            info,
+            leader_epoch,
+            flush_first: config.flush_before == FlushBefore::AnyAcks,
+        })
     }
 
-    /// Brings what was appended to the device, off the reactor: of a log that rolled the sealed segments, as Kafka
-    /// does. (UnifiedLog.roll; `flush.messages`)
-    fn flush_later(&self, whole: bool) {
-        let (log, name) = (self.log.clone(), self.topic_partition.clone());
-        let flush = move || {
-            let flushed = if whole {
-                log.flush()
-            } else {
-                log.flush_sealed()
-            };
-            if let Err(error) = flushed {
-                tracing::error!(partition = %name, %error, "the log cannot be flushed; it takes no more records");
-            }
-        };
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(flush)),
-            Err(_) => flush(),
-        }
-    }
-
-    /// Brings the log to the device when `flush.ms` has passed since that was last done. Waits for the device.
-    pub(super) fn flush_if_due(&self, now: SteadyTime) -> Result<(), log::Error> {
-        let flush_ms = self.config.load().log.flush_ms;
-        if flush_ms == i64::MAX {
-            return Ok(());
-        }
-        let clean = self.log.recovery_point() >= self.log.log_end_offset();
-        let last = SteadyTime(self.last_flush.load(Ordering::Relaxed));
-        let due = now.since(last) >= flush_ms;
-        if due && !clean {
-            self.log.flush()?;
-        }
-        if due || clean {
-            self.last_flush.store(now.0, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    /// Moves the high watermark to where all in-sync replicas are, and wakes who waited for it.
-    fn follow_log_end(&self, leadership: &Leadership, bytes: usize) {
+    /// Moves the high watermark to where all in-sync replicas are, and wakes who waited for it. This replica is as far
+    /// as its log reaches, or its device.
+    fn follow_log_end(&self, leadership: &Leadership, config: &PartitionConfig, bytes: usize) {
         if leadership.isr == 1 {
-            self.high_watermark
-                .fetch_max(self.log.log_end_offset().0, Ordering::AcqRel);
+            let end = match config.flush_before {
+                FlushBefore::Nothing => self.log.log_end_offset(),
+                FlushBefore::AcksAll | FlushBefore::AnyAcks => self.log.recovery_point(),
+            };
+            self.high_watermark.fetch_max(end.0, Ordering::AcqRel);
         }
         self.waiting.advanced(bytes, self.high_watermark());
     }
 
     /// Resolves once the high watermark is at `offset` or above: what was appended below it is then with all in-sync
-    /// replicas. Fails when the partition is no longer led here in `epoch`.
+    /// replicas. Fails when the partition is no longer led here in `epoch`, or its log directory went offline.
     pub async fn wait_for_high_watermark(
         &self,
         offset: Offset,
         epoch: LeaderEpoch,
     ) -> Result<(), Error> {
+        self.wait(Goal::HighWatermark, offset, epoch).await
+    }
+
+    /// The same, for once all below `offset` is on the device.
+    pub async fn wait_for_flush(&self, offset: Offset, epoch: LeaderEpoch) -> Result<(), Error> {
+        self.wait(Goal::Flush, offset, epoch).await
+    }
+
+    async fn wait(&self, goal: Goal, offset: Offset, epoch: LeaderEpoch) -> Result<(), Error> {
+        let reached = || match goal {
+            Goal::HighWatermark => self.high_watermark(),
+            Goal::Flush => self.log.recovery_point(),
+        };
         loop {
-            if self.high_watermark() >= offset {
+            if reached() >= offset {
                 return Ok(());
             }
             let waiter = Arc::new(Waiter::default());
             let _expectation = Expectation {
                 waiting: &self.waiting,
-                key: self.waiting.expect(offset, waiter.clone()),
+                goal,
+                key: self.waiting.expect(goal, offset, waiter.clone()),
             };
             match self.role() {
                 Role::Leader(leadership) if leadership.epoch == epoch => {}
                 Role::Leader(_) | Role::NotLeader { .. } => return Err(Error::NotLeader),
                 Role::Gone => return Err(Error::Gone),
             }
-            if self.high_watermark() < offset {
-                waiter.woken().await;
+            if reached() >= offset {
+                return Ok(());
             }
+            if self.log.is_offline() {
+                return Err(Error::Offline);
+            }
+            waiter.woken().await;
         }
     }
 
@@ -333,7 +330,15 @@ impl Partition {
     /// Takes other settings, from the next append on.
     pub fn update_config(&self, config: PartitionConfig) {
         self.log.update_config(config.log.clone());
-        self.config.store(Arc::new(config));
+        let config = Arc::new(config);
+        let former = self.config.swap(config.clone());
+        let kinds = |config: &PartitionConfig| (config.flush_before, config.log.flush_ms);
+        if kinds(&former) != kinds(&config) {
+            self.flush_what_is_there(&config);
+            if let Role::Leader(leadership) = &*self.lock_role() {
+                self.follow_log_end(leadership, &config, ANY_BYTES);
+            }
+        }
     }
 
     /// Takes the role that the cluster's metadata gives. `isr` and `replicas` count this broker.
@@ -363,9 +368,11 @@ impl Partition {
             start_offset,
         };
         *role = Role::Leader(leadership);
-        self.follow_log_end(&leadership, 0);
+        let config = self.config.load();
+        self.follow_log_end(&leadership, &config, 0);
         drop(role);
         self.waiting.wake_all();
+        self.flush_what_is_there(&config);
         Ok(())
     }
 
@@ -434,11 +441,12 @@ impl Drop for Subscription {
 /// A writer's place at a partition, also when its future is dropped.
 struct Expectation<'a> {
     waiting: &'a Waiting,
+    goal: Goal,
     key: (Offset, u64),
 }
 
 impl Drop for Expectation<'_> {
     fn drop(&mut self) {
-        self.waiting.forget(self.key);
+        self.waiting.forget(self.goal, self.key);
     }
 }

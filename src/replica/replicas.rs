@@ -153,10 +153,16 @@ impl Replicas {
                     let known = self
                         .directories
                         .high_watermark(opened.directory, &opened.name);
-                    let partition =
-                        Partition::new(opened.name, topic.id, Arc::new(log), config, known);
+                    let partition = Partition::new(
+                        opened.name,
+                        topic.id,
+                        Arc::new(log),
+                        config,
+                        known,
+                        self.directories.flusher(opened.directory),
+                    );
                     Hosted::Online {
-                        partition: Arc::new(partition),
+                        partition,
                         directory: opened.directory,
                     }
                 }
@@ -222,9 +228,16 @@ impl Replicas {
         ) {
             Ok(log) => {
                 let start = log.log_start_offset();
-                let partition = Partition::new(name, topic.id, Arc::new(log), config, start);
+                let partition = Partition::new(
+                    name,
+                    topic.id,
+                    Arc::new(log),
+                    config,
+                    start,
+                    self.directories.flusher(directory),
+                );
                 Hosted::Online {
-                    partition: Arc::new(partition),
+                    partition,
                     directory,
                 }
             }

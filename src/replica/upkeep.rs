@@ -1,5 +1,5 @@
 //! What has to be done for the logs from time to time: checkpoints, retention, the removal of deleted files, the
-//! expiry of producer ids, `flush.ms`. One task, which works off the reactor.
+//! expiry of producer ids. One task, which works off the reactor.
 //! (kafka.log.LogManager.startup; ReplicaManager.startHighWatermarkCheckPointThread)
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::log::checkpoints::{HIGH_WATERMARK, LOG_START, RECOVERY_POINT};
 
 /// After a start, retention waits this long. (LogManager.InitialTaskDelayMs)
 const INITIAL_DELAY: Duration = Duration::from_secs(30);
-/// How often deleted files are looked for and `flush.ms` is kept.
+/// How often deleted files are looked for.
 const SHORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A piece of upkeep.
@@ -84,7 +84,7 @@ impl Replicas {
             Task::LogStarts => self.checkpoint(&[LOG_START]),
             Task::Retention => self.retain(),
             Task::ProducerIds => self.expire_producers(),
-            Task::Short => self.remove_and_flush(),
+            Task::Short => self.remove_deleted(),
         }
     }
 
@@ -108,13 +108,12 @@ impl Replicas {
         }
     }
 
-    fn remove_and_flush(&self) {
+    fn remove_deleted(&self) {
         let now = self.clock().steady();
         self.directories.remove_deleted(now);
         for (partition, _) in self.online_by_directory() {
-            let removed = partition.log().remove_deleted(now).map(|_| ());
-            if let Err(error) = removed.and_then(|()| partition.flush_if_due(now)) {
-                tracing::error!(partition = %partition.topic_partition(), %error, "the log's upkeep failed");
+            if let Err(error) = partition.log().remove_deleted(now) {
+                tracing::error!(partition = %partition.topic_partition(), %error, "deleted segments stay");
             }
         }
     }

@@ -75,9 +75,20 @@ struct Lists {
     /// Fetches, by the number of their subscription; a number that is free holds none.
     fetches: Vec<Option<Arc<Waiter>>>,
     free: Vec<usize>,
-    /// Writers by the high watermark that they want, and a number that tells them apart.
-    writers: BTreeMap<(Offset, u64), Arc<Waiter>>,
+    /// By [`Goal`].
+    writers: [Writers; 2],
     next_writer: u64,
+}
+
+/// Writers by the offset that they want to be reached, and a number that tells them apart.
+type Writers = BTreeMap<(Offset, u64), Arc<Waiter>>;
+
+/// What a writer wants to reach an offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    HighWatermark,
+    /// All that is on the device.
+    Flush,
 }
 
 impl Waiting {
@@ -106,17 +117,17 @@ impl Waiting {
         }
     }
 
-    /// Adds one that wants the high watermark to reach `offset`.
-    pub(super) fn expect(&self, offset: Offset, waiter: Arc<Waiter>) -> (Offset, u64) {
+    /// Adds one that wants `goal` to reach `offset`.
+    pub(super) fn expect(&self, goal: Goal, offset: Offset, waiter: Arc<Waiter>) -> (Offset, u64) {
         let mut lists = self.lock();
         let key = (offset, lists.next_writer);
         lists.next_writer += 1;
-        lists.writers.insert(key, waiter);
+        lists.writers[goal as usize].insert(key, waiter);
         key
     }
 
-    pub(super) fn forget(&self, key: (Offset, u64)) {
-        self.lock().writers.remove(&key);
+    pub(super) fn forget(&self, goal: Goal, key: (Offset, u64)) {
+        self.lock().writers[goal as usize].remove(&key);
     }
 
     /// Tells that `bytes` more can be read and where the high watermark is.
@@ -125,12 +136,12 @@ impl Waiting {
         for waiter in lists.fetches.iter().flatten() {
             waiter.add(bytes);
         }
-        while let Some(first) = lists.writers.first_entry() {
-            if first.key().0 > high_watermark {
-                break;
-            }
-            first.remove().wake();
-        }
+        lists.reached(Goal::HighWatermark, high_watermark);
+    }
+
+    /// Tells up to where all is on the device.
+    pub(super) fn flushed(&self, end: Offset) {
+        self.lock().reached(Goal::Flush, end);
     }
 
     /// Wakes all, since the replica is no longer what they took it for.
@@ -139,13 +150,24 @@ impl Waiting {
         for waiter in lists.fetches.iter().flatten() {
             waiter.wake();
         }
-        for (_, waiter) in std::mem::take(&mut lists.writers) {
+        for (_, waiter) in lists.writers.iter_mut().flat_map(std::mem::take) {
             waiter.wake();
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Lists> {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lists {
+    fn reached(&mut self, goal: Goal, offset: Offset) {
+        while let Some(first) = self.writers[goal as usize].first_entry() {
+            if first.key().0 > offset {
+                break;
+            }
+            first.remove().wake();
+        }
     }
 }
 
@@ -195,9 +217,9 @@ mod tests {
             .collect();
         let keys: Vec<_> = waiters
             .iter()
-            .map(|(at, waiter)| waiting.expect(Offset(*at), waiter.clone()))
+            .map(|(at, waiter)| waiting.expect(Goal::HighWatermark, Offset(*at), waiter.clone()))
             .collect();
-        waiting.forget(keys[1]);
+        waiting.forget(Goal::HighWatermark, keys[1]);
         waiting.advanced(1, Offset(5));
         assert_eq!(
             waiters

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Condvar, Mutex};
 
 use super::{Disk, Fs, Mode};
 
@@ -24,7 +24,7 @@ pub(crate) enum Fault {
 
 /// Counts every change and lets one go wrong.
 #[derive(Debug, Default)]
-pub(crate) struct Faulty(Mutex<State>);
+pub(crate) struct Faulty(Mutex<State>, Condvar);
 
 #[derive(Debug, Default)]
 struct State {
@@ -32,6 +32,9 @@ struct State {
     fault: Option<(u64, Fault)>,
     crashed: bool,
     fail_syncs: bool,
+    hold_syncs: bool,
+    held: usize,
+    syncs: u64,
 }
 
 impl Faulty {
@@ -48,6 +51,23 @@ impl Faulty {
     /// From here on each fsync fails, or none does.
     pub(crate) fn fail_syncs(&self, fail: bool) {
         self.0.lock().unwrap().fail_syncs = fail;
+    }
+
+    /// From here on each fsync of a file takes until this is called with `false`.
+    pub(crate) fn hold_syncs(&self, hold: bool) {
+        self.0.lock().unwrap().hold_syncs = hold;
+        self.1.notify_all();
+    }
+
+    /// Returns when an fsync has begun that is held.
+    pub(crate) fn wait_for_held_sync(&self) {
+        let state = self.0.lock().unwrap();
+        drop(self.1.wait_while(state, |state| state.held == 0).unwrap());
+    }
+
+    /// How many files were brought to the device.
+    pub(crate) fn syncs(&self) -> u64 {
+        self.0.lock().unwrap().syncs
     }
 
     pub(crate) fn steps(&self) -> u64 {
@@ -117,7 +137,13 @@ impl Fs for Faulty {
 
     fn sync(&self, _file: &File) -> io::Result<()> {
         self.check()?;
-        if self.0.lock().unwrap().fail_syncs {
+        let mut state = self.0.lock().unwrap();
+        state.held += 1;
+        self.1.notify_all();
+        state = self.1.wait_while(state, |state| state.hold_syncs).unwrap();
+        state.held -= 1;
+        state.syncs += 1;
+        if state.fail_syncs {
             return Err(injected());
         }
         // Nothing here outlives the power; tests need not wait for the device.

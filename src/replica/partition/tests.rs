@@ -7,27 +7,31 @@ use crate::ids::{ProducerEpoch, ProducerId};
 use crate::log::{LogOptions, Storage};
 use crate::record::{BatchBuilder, Producer};
 
-const NOW: Timestamp = Timestamp(1_700_000_000_000);
-const EPOCH: LeaderEpoch = LeaderEpoch(3);
+pub(super) const NOW: Timestamp = Timestamp(1_700_000_000_000);
+pub(super) const EPOCH: LeaderEpoch = LeaderEpoch(3);
 
 pub(super) fn partition_in(dir: &Path, config: PartitionConfig) -> Arc<Partition> {
+    partition_on(dir, config, Storage::default())
+}
+
+pub(super) fn partition_on(
+    dir: &Path,
+    config: PartitionConfig,
+    storage: Storage,
+) -> Arc<Partition> {
     let dir = dir.join("t-0");
     std::fs::create_dir_all(&dir).unwrap();
-    let log = Log::open(
-        dir,
-        config.log.clone(),
-        LogOptions::default(),
-        Storage::default(),
-    )
-    .unwrap();
+    let log = Log::open(dir, config.log.clone(), LogOptions::default(), storage).unwrap();
     let name = TopicPartition::new("t", 0);
-    Arc::new(Partition::new(
+    let flusher = Flusher::new(2);
+    Partition::new(
         name,
         TopicId::ONE,
         Arc::new(log),
         config,
         Offset::ZERO,
-    ))
+        flusher,
+    )
 }
 
 /// A partition that this broker leads alone.
@@ -37,7 +41,7 @@ pub(super) fn leader(dir: &Path) -> Arc<Partition> {
     partition
 }
 
-fn records(count: usize) -> ValidBatch {
+pub(super) fn records(count: usize) -> ValidBatch {
     let mut builder = BatchBuilder::new();
     for _ in 0..count {
         builder.append(NOW, None, Some(b"value"));
@@ -52,7 +56,7 @@ pub(super) fn append(partition: &Partition, count: usize) -> AppendInfo {
         .info
 }
 
-fn read_from(from: i64) -> Read {
+pub(super) fn read_from(from: i64) -> Read {
     Read {
         from: Offset(from),
         max_bytes: 1 << 20,
