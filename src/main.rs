@@ -14,6 +14,7 @@ use dohle::tool::Failure;
 use dohle::tool::console_consumer::ConsoleConsumer;
 use dohle::tool::console_producer::ConsoleProducer;
 use dohle::tool::consumer_groups::ConsumerGroups;
+use dohle::tool::dump_log::DumpLog;
 use dohle::tool::get_offsets::GetOffsets;
 use dohle::tool::logging;
 use dohle::tool::storage::Storage;
@@ -52,6 +53,8 @@ enum Command {
     ConsumerGroups(ConsumerGroups),
     /// Print the offsets of partitions
     GetOffsets(GetOffsets),
+    /// Print what is in the files of a log
+    DumpLog(DumpLog),
 }
 
 #[derive(clap::Args)]
@@ -95,6 +98,7 @@ impl Command {
             Command::ConsoleConsumer(tool) => client(tool.run()),
             Command::ConsumerGroups(tool) => client(tool.run()),
             Command::GetOffsets(tool) => client(tool.run()),
+            Command::DumpLog(tool) => Ok(tool.run()?),
         }
     }
 }

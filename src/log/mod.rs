@@ -15,7 +15,7 @@ mod error;
 mod flush;
 pub mod fs;
 mod health;
-mod index;
+pub(crate) mod index;
 mod listing;
 #[expect(
     clippy::module_inception,
@@ -31,8 +31,8 @@ mod retention;
 mod scan;
 mod segment;
 mod segment_indexes;
-mod snapshots;
-mod transactions;
+pub(crate) mod snapshots;
+pub(crate) mod transactions;
 mod truncation;
 
 pub use config::LogConfig;

@@ -41,7 +41,7 @@ impl BatchMetadata {
         self.last_offset + -i64::from(self.offset_delta)
     }
 
-    fn base_sequence(&self) -> i32 {
+    pub(crate) fn base_sequence(&self) -> i32 {
         decrement_sequence(self.last_sequence, self.offset_delta)
     }
 }

@@ -5,6 +5,7 @@ pub mod client;
 pub mod console_consumer;
 pub mod console_producer;
 pub mod consumer_groups;
+pub mod dump_log;
 pub mod get_offsets;
 pub mod logging;
 mod print;

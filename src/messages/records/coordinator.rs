@@ -46,6 +46,15 @@ macro_rules! coordinator_records {
                 }
             }
 
+            /// The classes of the key and of the value of a record type, as the schema table names them.
+            pub fn classes(record_type: i16) -> Option<(&'static str, &'static str)> {
+                use $crate::messages::Message as _;
+                match record_type {
+                    $($id => Some(($key::NAME, $value::NAME)),)*
+                    _ => None,
+                }
+            }
+
             /// Key and value as they stand in the record; the value in `value_version`.
             pub fn encode(
                 &self,

@@ -50,6 +50,14 @@ macro_rules! metadata_records {
                 }
             }
 
+            /// The class of a record type, as the schema table names it.
+            pub fn class(record_type: u32) -> Option<&'static str> {
+                match record_type {
+                    $($id => Some($record::NAME),)*
+                    _ => None,
+                }
+            }
+
             fn decode_body(record_type: u32, version: u32, body: Bytes) -> Result<MetadataRecord, DecodeError> {
                 match (record_type, i16::try_from(version)) {
                     $(($id, Ok(version)) if $record::VERSIONS.contains(&version) => {
@@ -112,10 +120,8 @@ metadata_records! {
 impl MetadataRecord {
     /// Decodes the value of a record of the metadata log, and the version that it was written in.
     pub fn decode(value: Bytes) -> Result<(MetadataRecord, i16), DecodeError> {
-        let mut reader = Reader::new(value);
-        let (record_type, version) = read_frame(&mut reader)
-            .map_err(|fault| fault.of("MetadataRecord", -1, reader.position()))?;
-        let record = MetadataRecord::decode_body(record_type, version, reader.into_rest())?;
+        let (record_type, version, body) = open_frame(value)?;
+        let record = MetadataRecord::decode_body(record_type, version, body)?;
         Ok((record, version as i16))
     }
 
@@ -131,6 +137,14 @@ impl MetadataRecord {
         self.encode_body(&mut out, version)?;
         Ok(out.into_bytes())
     }
+}
+
+/// The type and version of a record of the metadata log, and its body, which is not looked at.
+pub fn open_frame(value: Bytes) -> Result<(u32, u32, Bytes), DecodeError> {
+    let mut reader = Reader::new(value);
+    let (record_type, version) = read_frame(&mut reader)
+        .map_err(|fault| fault.of("MetadataRecord", -1, reader.position()))?;
+    Ok((record_type, version, reader.into_rest()))
 }
 
 /// Reads the frame: record type and version.

@@ -1,0 +1,70 @@
+//! JSON as Java prints it: compact, and floating point numbers in the form of `Double.toString`.
+
+use std::io;
+
+use serde::Serialize as _;
+use serde_json::Value;
+use serde_json::ser::{Formatter, Serializer};
+
+pub(super) fn text(value: &Value) -> String {
+    let mut out = Vec::new();
+    let mut serializer = Serializer::with_formatter(&mut out, Java);
+    value
+        .serialize(&mut serializer)
+        .expect("a value goes into memory");
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+struct Java;
+
+impl Formatter for Java {
+    fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        writer.write_all(double(value).as_bytes())
+    }
+}
+
+/// Plain digits from 0.001 up to ten millions, else with an exponent; always with a point.
+fn double(value: f64) -> String {
+    let magnitude = value.abs();
+    if magnitude == 0.0 || (1e-3..1e7).contains(&magnitude) {
+        let plain = value.to_string();
+        return if plain.contains('.') {
+            plain
+        } else {
+            plain + ".0"
+        };
+    }
+    let scientific = format!("{value:e}");
+    let (mantissa, exponent) = scientific
+        .split_once('e')
+        .unwrap_or((scientific.as_str(), "0"));
+    let point = if mantissa.contains('.') { "" } else { ".0" };
+    format!("{mantissa}{point}E{exponent}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubles_are_javas() {
+        for (value, java) in [
+            (0.0, "0.0"),
+            (200.0, "200.0"),
+            (0.25, "0.25"),
+            (9_999_999.0, "9999999.0"),
+            (1e7, "1.0E7"),
+            (12_345_678.5, "1.23456785E7"),
+            (0.0001, "1.0E-4"),
+            (-2e30, "-2.0E30"),
+        ] {
+            assert_eq!(double(value), java);
+        }
+    }
+
+    #[test]
+    fn text_is_compact_and_in_order() {
+        let value = serde_json::json!({"b": 1, "a": [1e7, null, "ä\"\n"]});
+        assert_eq!(text(&value), r#"{"b":1,"a":[1.0E7,null,"ä\"\n"]}"#);
+    }
+}
