@@ -187,7 +187,9 @@ fn screaming(class: &str) -> String {
 mod tests {
     use super::*;
     use crate::ids::{Offset, Timestamp};
-    use crate::messages::records::group::classic::{GroupMetadataKey, GroupMetadataValue, MemberMetadata};
+    use crate::messages::records::group::classic::{
+        GroupMetadataKey, GroupMetadataValue, MemberMetadata,
+    };
     use crate::messages::text;
     use crate::record::BatchBuilder;
 
