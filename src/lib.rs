@@ -9,6 +9,7 @@ pub mod coordinator;
 pub mod error_code;
 pub mod ids;
 pub mod log;
+pub mod loggers;
 pub mod messages;
 pub mod metadata;
 pub mod record;

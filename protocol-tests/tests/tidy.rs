@@ -26,7 +26,7 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// The lowest layer: these may use each other.
-const BOTTOM: &[&str] = &["config", "ids", "clock", "error_code"];
+const BOTTOM: &[&str] = &["config", "ids", "clock", "error_code", "loggers"];
 
 /// State machines, and what they may use: nothing that waits, reads, writes or tells the time.
 const PURE: &[&str] = &[

@@ -11,14 +11,14 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use tracing::level_filters::LevelFilter;
-
 use super::cluster::View;
-use super::{Api, Context, Reply};
+use super::{Api, Context, Reply, log_levels};
 use crate::config::{
-    BROKER_KEYS, CLIENT_METRICS_KEYS, GROUP_KEYS, Key, Kind, TOPIC_KEYS, UpdateMode,
+    BROKER_KEYS, CLIENT_METRICS_KEYS, DYNAMIC_ONLY_KEYS, GROUP_KEYS, Key, Kind, TOPIC_KEYS,
+    UpdateMode, base_name, find,
 };
 use crate::error_code::ErrorCode;
+use crate::loggers;
 use crate::messages::describe_configs_request::DescribeConfigsResource;
 use crate::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
@@ -147,7 +147,7 @@ impl Setting {
             .filter(|_| include_synonyms)
             .map(|synonym| {
                 DescribeConfigsSynonym::default()
-                    .with_name(text(synonym.name))
+                    .with_name(text(&synonym.name))
                     .with_value(shown(&synonym.value))
                     .with_source(synonym.source.code())
             });
@@ -213,11 +213,16 @@ fn topic(view: View<'_>, name: &str) -> Described {
     let own = given(view, Resource::topic(name));
     let settings = TOPIC_KEYS.iter().filter(|key| !key.internal).map(|key| {
         let mut effective = effective_topic_value(broker_values(view), own.as_deref(), key);
-        // Kafka names the one setting of the broker that has the same unit, though it heeds the others.
-        let is_shown = |name: &str| {
-            name == key.name || key.broker.first().is_some_and(|(first, _)| name == *first)
-        };
-        effective.synonyms.retain(|synonym| is_shown(synonym.name));
+        // Kafka tells of the settings of the broker from the one on that has the same unit, though it heeds the others.
+        let own_count = effective.synonyms.len().min(usize::from(
+            own.as_ref().is_some_and(|own| own.contains_key(key.name)),
+        ));
+        let first = key.broker.first().map_or("", |(name, _)| name);
+        let before = effective.synonyms[own_count..]
+            .iter()
+            .take_while(|synonym| synonym.name != first)
+            .count();
+        effective.synonyms.drain(own_count..own_count + before);
         effective.source = effective
             .synonyms
             .first()
@@ -229,64 +234,95 @@ fn topic(view: View<'_>, name: &str) -> Described {
 
 /// One broker, which has to be this one, or with an empty name what was given to all brokers.
 fn broker(view: View<'_>, name: &str) -> Described {
+    let values = broker_values(view);
     if name.is_empty() {
-        let values = given(view, Resource::all_brokers());
-        let values = values.as_deref();
-        let known = BROKER_KEYS
-            .iter()
-            .filter_map(|key| Some((key, values?.get(key.name)?)));
-        let settings = known.map(|(key, value)| {
-            let synonym = Synonym {
-                name: key.name,
-                value: value.clone(),
-                source: Source::DynamicDefaultBroker,
+        let all = given(view, Resource::all_brokers());
+        let names = all.as_deref().into_iter().flat_map(|values| values.keys());
+        let settings = names.map(|name| {
+            let mut synonyms = match broker_key(name) {
+                Some(key) => values.synonyms_of(key.name),
+                None => values.foreign_synonyms(name),
             };
-            let value = Some(canonical(key, value));
-            let effective = Effective {
-                key,
-                value,
-                source: Source::DynamicDefaultBroker,
-                synonyms: vec![synonym],
-            };
-            Setting::of(effective, is_read_only(key))
+            synonyms.retain(|synonym| synonym.source == Source::DynamicDefaultBroker);
+            broker_setting(name, synonyms)
         });
         return Ok(settings.collect());
     }
     check_node(view, name, "expected {} or empty string, but received")?;
-    let settings = BROKER_KEYS.iter().filter(|key| !key.internal).map(|key| {
-        let mut synonyms = broker_values(view).synonyms(std::iter::once(key.name));
-        if key.name == "broker.id"
-            && synonyms
-                .first()
-                .is_none_or(|first| first.source == Source::Default)
-        {
-            // The older name of node.id.
-            let value = view.settings.node_id().to_string().into();
-            synonyms.insert(
-                0,
-                Synonym {
-                    name: key.name,
-                    value,
-                    source: Source::StaticBroker,
-                },
-            );
-        }
-        let source = synonyms
+    let known = BROKER_KEYS.iter().filter(|key| !key.internal).map(|key| {
+        let mut synonyms = values.synonyms_of(key.name);
+        let is_given = synonyms
             .first()
-            .map_or(Source::Default, |first| first.source);
-        let value = synonyms.first().map(|first| canonical(key, &first.value));
-        Setting::of(
-            Effective {
-                key,
-                value,
-                source,
-                synonyms,
-            },
-            is_read_only(key),
-        )
+            .is_some_and(|first| first.source != Source::Default);
+        if key.name == "broker.id" && !is_given {
+            // The older name of node.id.
+            let synonym = Synonym {
+                name: key.name.into(),
+                value: view.settings.node_id().to_string().into(),
+                source: Source::StaticBroker,
+            };
+            synonyms.insert(0, synonym);
+        }
+        broker_setting(key.name, synonyms)
     });
-    Ok(settings.collect())
+    let foreign = values.foreign_names().into_iter().map(|name| {
+        let mut synonyms = values.foreign_synonyms(name);
+        if let Some(key) = listener_key(name) {
+            synonyms.extend(values.synonyms_of(key.name));
+        }
+        broker_setting(name, synonyms)
+    });
+    Ok(known.chain(foreign).collect())
 }
+
+/// A setting of brokers with all that gives it a value. What nobody knows may be anything, a password too: it is not
+/// shown.
+fn broker_setting(name: &str, synonyms: Vec<Synonym>) -> Setting {
+    let key = broker_key(name);
+    let shape = key.or_else(|| listener_key(name));
+    let source = synonyms
+        .first()
+        .map_or(Source::Default, |first| first.source);
+    let value = shape
+        .zip(synonyms.first())
+        .map(|(key, first)| canonical(key, &first.value));
+    Setting {
+        name: name.into(),
+        value,
+        read_only: key.is_none_or(is_read_only),
+        is_sensitive: shape.is_none_or(Key::is_sensitive),
+        source,
+        synonyms,
+        kind: shape.map_or(0, |key| kind_code(key.kind)),
+        documentation: None,
+    }
+}
+
+fn broker_key(name: &str) -> Option<&'static Key> {
+    [BROKER_KEYS, DYNAMIC_ONLY_KEYS]
+        .into_iter()
+        .find_map(|keys| Some(&keys[find(keys, name)?]))
+}
+
+/// The setting that a name gives for one listener, be it for one mechanism of that.
+fn listener_key(name: &str) -> Option<&'static Key> {
+    let base = base_name(name)?;
+    let of_mechanism = || {
+        MECHANISM_SETTINGS
+            .into_iter()
+            .find(|setting| base.ends_with(setting))
+    };
+    broker_key(base).or_else(|| broker_key(of_mechanism()?))
+}
+
+/// What may be given for one mechanism of a listener. (DynamicBrokerConfig.ListenerMechanismConfigs)
+const MECHANISM_SETTINGS: [&str; 5] = [
+    "sasl.jaas.config",
+    "sasl.login.callback.handler.class",
+    "sasl.login.class",
+    "sasl.server.callback.handler.class",
+    "connections.max.reauth.ms",
+];
 
 fn is_read_only(key: &Key) -> bool {
     key.update == UpdateMode::ReadOnly
@@ -306,27 +342,20 @@ fn check_node(view: View<'_>, name: &str, expected: &str) -> Result<(), (ErrorCo
     Err((ErrorCode::InvalidRequest, message))
 }
 
-/// There is one logger, at the level that the process was started with.
+/// Every logger at the level that counts for it, its own or one above.
 fn loggers(view: View<'_>, name: &str) -> Described {
     check_node(view, name, "expected {} but received")?;
-    let level = match LevelFilter::current() {
-        LevelFilter::OFF => "FATAL",
-        LevelFilter::ERROR => "ERROR",
-        LevelFilter::WARN => "WARN",
-        LevelFilter::INFO => "INFO",
-        LevelFilter::DEBUG => "DEBUG",
-        _ => "TRACE",
-    };
-    Ok(vec![Setting {
-        name: "root".into(),
-        value: Some(level.into()),
+    let settings = loggers::NAMES.iter().map(|name| Setting {
+        name: (*name).into(),
+        value: Some(log_levels::name(loggers::level(name)).into()),
         read_only: false,
         is_sensitive: false,
         source: Source::DynamicBrokerLogger,
         synonyms: Vec::new(),
         kind: 0,
         documentation: Some(""),
-    }])
+    });
+    Ok(settings.collect())
 }
 
 /// A group need not be there to have settings.
@@ -341,7 +370,7 @@ fn group(view: View<'_>, name: &str) -> Vec<Setting> {
             synonyms.insert(
                 0,
                 Synonym {
-                    name: key.name,
+                    name: key.name.into(),
                     value: value.clone(),
                     source: Source::Group,
                 },
@@ -366,7 +395,7 @@ fn group(view: View<'_>, name: &str) -> Vec<Setting> {
 
 fn default_synonym(key: &Key) -> Option<Synonym> {
     Some(Synonym {
-        name: key.name,
+        name: key.name.into(),
         value: key.default?.into(),
         source: Source::Default,
     })
@@ -378,7 +407,7 @@ fn client_metrics(view: View<'_>, name: &str) -> Vec<Setting> {
     let settings = CLIENT_METRICS_KEYS.iter().map(|key| {
         let own = own.as_deref().and_then(|values| values.get(key.name));
         let synonyms = own.map(|value| Synonym {
-            name: key.name,
+            name: key.name.into(),
             value: value.clone(),
             source: Source::ClientMetrics,
         });

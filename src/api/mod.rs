@@ -19,9 +19,11 @@ use crate::messages::{
     DecodeError, EncodeError, Frame, Message, Request, RequestHeader, ResponseHeader, Writer,
 };
 
+mod alter_configs;
 mod api_versions;
 pub(crate) mod auto_topics;
 mod cluster;
+mod config_changes;
 mod controlled;
 mod coordinated;
 mod create_partitions;
@@ -39,12 +41,15 @@ mod errors;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 mod leaders;
 mod leave_group;
+mod list_config_resources;
 mod list_groups;
 mod list_offsets;
+mod log_levels;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -178,12 +183,15 @@ pub(crate) static TABLE: &[Entry] = &[
     entry::<init_producer_id::InitProducerId>(),
     entry::<offset_for_leader_epoch::OffsetForLeaderEpoch>(),
     entry::<describe_configs::DescribeConfigs>(),
+    entry::<alter_configs::AlterConfigs>(),
     entry::<create_partitions::CreatePartitions>(),
     entry::<delete_groups::DeleteGroups>(),
+    entry::<incremental_alter_configs::IncrementalAlterConfigs>(),
     entry::<offset_delete::OffsetDelete>(),
     entry::<describe_quorum::DescribeQuorum>(),
     entry::<describe_cluster::DescribeCluster>(),
     entry::<describe_producers::DescribeProducers>(),
+    entry::<list_config_resources::ListConfigResources>(),
     entry::<describe_topic_partitions::DescribeTopicPartitions>(),
 ];
 

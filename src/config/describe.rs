@@ -132,7 +132,7 @@ impl Settings {
             .or_else(|| self.value(name).cloned())
     }
 
-    fn broker_entry(&self, key: &Key, layers: &Layers<'_>) -> ConfigEntry {
+    fn broker_entry(&self, key: &'static Key, layers: &Layers<'_>) -> ConfigEntry {
         let synonyms = self.broker_synonyms(key.name, key.is_sensitive(), layers);
         let value = self.current(key.name, layers).map(|value| value.to_text());
         ConfigEntry {
@@ -148,7 +148,7 @@ impl Settings {
         }
     }
 
-    fn topic_entry(&self, key: &Key, layers: &Layers<'_>) -> ConfigEntry {
+    fn topic_entry(&self, key: &'static Key, layers: &Layers<'_>) -> ConfigEntry {
         let own = (layers.own)(key.name).map(|text| ConfigSynonym {
             name: key.name.to_owned(),
             value: Some(text),
@@ -179,11 +179,11 @@ impl Settings {
     /// setting's own name is left out, as Kafka leaves it out.
     fn broker_synonyms(
         &self,
-        name: &str,
+        name: &'static str,
         sensitive: bool,
         layers: &Layers<'_>,
     ) -> Vec<ConfigSynonym> {
-        let names = synonym_names(name);
+        let names = unit_synonyms(name);
         let fixed = |name: &str| {
             self.given()
                 .iter()
@@ -218,7 +218,7 @@ impl Settings {
 }
 
 /// The settings that give the same thing in other units, in the order in which they count.
-fn synonym_names(name: &str) -> Vec<&str> {
+pub fn unit_synonyms(name: &'static str) -> &'static [&'static str] {
     const ORDERS: [&[&str]; 4] = [
         &["log.roll.ms", "log.roll.hours"],
         &["log.roll.jitter.ms", "log.roll.jitter.hours"],
@@ -231,9 +231,13 @@ fn synonym_names(name: &str) -> Vec<&str> {
     ];
     // The scheduler's interval is a setting of its own.
     let order = ORDERS
-        .iter()
+        .into_iter()
         .find(|order| order.contains(&name) && name != "log.flush.scheduler.interval.ms");
-    order.map_or_else(|| vec![name], |order| order.to_vec())
+    match (order, key::find(BROKER_KEYS, name)) {
+        (Some(order), _) => order,
+        (None, Some(at)) => std::slice::from_ref(&BROKER_KEYS[at].name),
+        (None, None) => &[],
+    }
 }
 
 /// A setting that nobody knows may be anything, a password too: it is not shown.

@@ -87,6 +87,8 @@ impl Value {
                 _ => Ok(()),
             },
             (Valid::Within(least, most), Value::Double(number)) => {
+                let refuse =
+                    |reason: &str| Err(ConfigException::value(key.name, &self.to_text(), reason));
                 if *number < least {
                     refuse(&format!("Value must be at least {least}"))
                 } else if *number > most {

@@ -1,86 +1,354 @@
-//! Checks of settings before they go into the log, in Kafka's words. (ConfigurationControlManager,
-//! ControllerConfigurationValidator, LogConfig.validate)
+//! Settings that are given through the Admin API: what is asked for becomes ConfigRecords, resource by resource, each
+//! for itself. The texts are Kafka's. (ConfigurationControlManager; protocol-tests/fixtures/configs holds its answers.)
+
+mod validate;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::config::{Settings, TOPIC_KEYS, Value, find};
+use crate::config::{BROKER_KEYS, Key, Kind, TOPIC_KEYS, find};
 use crate::error_code::ErrorCode;
-use crate::metadata::{BrokerValues, Image, Values, effective_topic_value};
+use crate::ids::NodeId;
+use crate::messages::records::frame::MetadataRecord;
+use crate::messages::records::metadata::ClearElrRecord;
+use crate::messages::{
+    AlterConfigsRequest, AlterConfigsResponse, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse, StrBytes, alter_configs_response,
+    incremental_alter_configs_response,
+};
+use crate::metadata::record::{config_record, text};
+use crate::metadata::{Image, Resource, ResourceKind, Values};
 
-use super::machine::Refusal;
+use super::machine::{Answer, Decision, Machine, RECORDS_PER_REQUEST_MAX, Refusal};
+pub(super) use validate::topic_values;
 
 /// Bytes of a value at most.
 const VALUE_LEN_MAX: usize = i16::MAX as usize;
+const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
 
-/// The values of a new topic; where a name comes twice the later one counts.
-pub(super) fn topic_values<'a>(
-    image: &Image,
-    settings: &Settings,
-    given: impl Iterator<Item = (&'a str, Option<&'a str>)> + Clone,
-) -> Result<Values, Refusal> {
-    let nulls: Vec<&str> = given
-        .clone()
-        .filter(|(_, value)| value.is_none())
-        .map(|(name, _)| name)
-        .collect();
-    if !nulls.is_empty() {
-        return refuse(format!(
-            "Null value not supported for topic configs: {}",
-            nulls.join(",")
-        ));
+/// What is done to one setting. (AlterConfigOp.OpType)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Set,
+    Delete,
+    Append,
+    Subtract,
+}
+
+impl Operation {
+    /// `None` for a number that Kafka does not know.
+    pub fn of(code: i8) -> Option<Operation> {
+        match code {
+            0 => Some(Operation::Set),
+            1 => Some(Operation::Delete),
+            2 => Some(Operation::Append),
+            3 => Some(Operation::Subtract),
+            _ => None,
+        }
     }
-    let values = given.filter_map(|(name, value)| Some((Arc::from(name), Arc::from(value?))));
-    let values: Values = values.collect::<BTreeMap<_, _>>();
-    if values
-        .values()
-        .any(|value: &Arc<str>| value.len() > VALUE_LEN_MAX)
-    {
-        return refuse(format!(
-            "The configuration value cannot be added because it exceeds the maximum value size of {VALUE_LEN_MAX} bytes."
-        ));
+}
+
+/// A setting and what it is to be; `None` takes it away.
+type Altered = (Arc<str>, Option<Arc<str>>);
+
+impl Machine {
+    /// Gives resources other settings in place of those they have. (AlterConfigs)
+    pub(super) fn alter_configs(&self, image: &Image, request: &AlterConfigsRequest) -> Decision {
+        let mut records = Vec::new();
+        let results = request.resources.iter().map(|asked| {
+            let resource = resource(asked.resource_type, &asked.resource_name);
+            let given = asked.configs.iter().filter_map(|config| {
+                Some((
+                    Arc::from(&*config.name),
+                    Arc::from(config.value.as_deref()?),
+                ))
+            });
+            let altered = replaced(image, &resource, &given.collect());
+            self.altered(image, &resource, altered)
+                .map(|altered| records.extend(altered))
+        });
+        let results = bounded(results.collect(), &mut records);
+        clear_elr(image, &mut records);
+        if request.validate_only {
+            records.clear();
+        }
+        let responses = request.resources.iter().zip(results);
+        let responses = responses.map(|(asked, result)| {
+            let (code, message) = told(result);
+            alter_configs_response::AlterConfigsResourceResponse::default()
+                .with_error_code(code.code())
+                .with_error_message(message)
+                .with_resource_type(asked.resource_type)
+                .with_resource_name(asked.resource_name.clone())
+        });
+        let response = AlterConfigsResponse::default().with_responses(responses.collect());
+        Decision::of(records, Answer::AlterConfigs(response))
     }
-    for (name, value) in &values {
-        let Some(at) = find(TOPIC_KEYS, name) else {
-            return refuse(format!("Unknown topic config name: {name}"));
+
+    /// Changes single settings of resources. (IncrementalAlterConfigs, KIP-339)
+    pub(super) fn incremental_alter_configs(
+        &self,
+        image: &Image,
+        request: &IncrementalAlterConfigsRequest,
+    ) -> Decision {
+        let mut records = Vec::new();
+        let all = request
+            .resources
+            .iter()
+            .flat_map(|resource| &resource.configs);
+        let is_known = |code| Operation::of(code).is_some();
+        let results = if all.map(|config| config.config_operation).all(is_known) {
+            let results = request.resources.iter().map(|asked| {
+                let resource = resource(asked.resource_type, &asked.resource_name);
+                let own = image.configs().of(&resource).map(|values| &**values);
+                let changes = asked.configs.iter().filter_map(|config| {
+                    let operation = Operation::of(config.config_operation)?;
+                    changed(
+                        own,
+                        resource.kind,
+                        &config.name,
+                        operation,
+                        config.value.as_deref(),
+                    )
+                    .transpose()
+                });
+                let altered = changes.collect::<Result<Vec<Altered>, Refusal>>()?;
+                self.altered(image, &resource, altered)
+                    .map(|altered| records.extend(altered))
+            });
+            bounded(results.collect(), &mut records)
+        } else {
+            // Kafka's controller trips over an operation that it does not know.
+            let refusal = Refusal::silent(ErrorCode::UnknownServerError);
+            vec![Err(refusal); request.resources.len()]
         };
-        Value::parse(&TOPIC_KEYS[at], value).or_else(|exception| refuse(exception.0))?;
+        clear_elr(image, &mut records);
+        if request.validate_only {
+            records.clear();
+        }
+        let responses = request.resources.iter().zip(results);
+        let responses = responses.map(|(asked, result)| {
+            let (code, message) = told(result);
+            incremental_alter_configs_response::AlterConfigsResourceResponse::default()
+                .with_error_code(code.code())
+                .with_error_message(message)
+                .with_resource_type(asked.resource_type)
+                .with_resource_name(asked.resource_name.clone())
+        });
+        let response =
+            IncrementalAlterConfigsResponse::default().with_responses(responses.collect());
+        Decision::of(records, Answer::IncrementalAlterConfigs(response))
     }
-    check_together(image, settings, &values)?;
-    Ok(values)
+
+    /// The records of one resource, where the settings that it would then have are possible.
+    fn altered(
+        &self,
+        image: &Image,
+        resource: &Resource,
+        altered: Vec<Altered>,
+    ) -> Result<Vec<MetadataRecord>, Refusal> {
+        let mut values = image
+            .configs()
+            .of(resource)
+            .map(|values| Values::clone(values))
+            .unwrap_or_default();
+        for (name, value) in &altered {
+            check_min_isr(image, resource, name, value.is_none())?;
+            match value {
+                Some(value) => values.insert(name.clone(), value.clone()),
+                None => values.remove(name),
+            };
+        }
+        validate::resource(image, &self.settings, resource, &values)?;
+        check_existence(image, resource)?;
+        let records = altered.iter().map(|(name, value)| {
+            MetadataRecord::from(config_record(resource, name, value.as_deref()))
+        });
+        Ok(records.collect())
+    }
 }
 
-/// Values that contradict each other.
-fn check_together(image: &Image, settings: &Settings, values: &Values) -> Result<(), Refusal> {
-    let brokers = BrokerValues::new(image.configs(), settings, settings.node_id());
-    let value = |name| {
-        let key = &TOPIC_KEYS[find(TOPIC_KEYS, name)?];
-        Value::parse(
-            key,
-            &effective_topic_value(brokers, Some(values), key).value?,
-        )
-        .ok()
+fn resource(kind: i8, name: &str) -> Resource {
+    Resource {
+        kind: ResourceKind::of(kind),
+        name: name.into(),
+    }
+}
+
+/// What has to change for a resource to have these settings and no others. A broker is told of unchanged ones too, so
+/// that it reads again what they refer to (KAFKA-14136).
+fn replaced(image: &Image, resource: &Resource, given: &Values) -> Vec<Altered> {
+    let none = Arc::new(BTreeMap::new());
+    let own = image.configs().of(resource).unwrap_or(&none);
+    let is_broker = resource.kind == ResourceKind::Broker;
+    let set = given
+        .iter()
+        .filter(|(name, value)| is_broker || own.get(*name) != Some(*value))
+        .map(|(name, value)| (name.clone(), Some(value.clone())));
+    let gone = own.keys().filter(|name| !given.contains_key(*name));
+    set.chain(gone.map(|name| (name.clone(), None))).collect()
+}
+
+/// What one change comes to; `None` when the setting is that already.
+fn changed(
+    own: Option<&Values>,
+    kind: ResourceKind,
+    name: &str,
+    operation: Operation,
+    value: Option<&str>,
+) -> Result<Option<Altered>, Refusal> {
+    let own = own.and_then(|values| values.get(name));
+    let value = value.unwrap_or_default();
+    let new: Option<Arc<str>> = match operation {
+        Operation::Set => Some(value.into()),
+        Operation::Delete => None,
+        Operation::Append | Operation::Subtract => {
+            let Some(key) = list_key(kind, name) else {
+                let what = match operation {
+                    Operation::Append => "APPEND",
+                    _ => "SUBTRACT",
+                };
+                return Err(Refusal::new(
+                    ErrorCode::InvalidConfig,
+                    format!("Can't {what} to key {name} because its type is not LIST."),
+                ));
+            };
+            let list = own.map_or(key.default.unwrap_or_default(), |own| own);
+            Some(edited(list, operation, value).into())
+        }
     };
-    let number = |name| value(name).and_then(|value| value.as_whole_number());
-    let (least, most) = (
-        number("min.compaction.lag.ms"),
-        number("max.compaction.lag.ms"),
-    );
-    if let (Some(least), Some(most)) = (least, most)
-        && least > most
+    if new
+        .as_ref()
+        .is_some_and(|value| value.len() > VALUE_LEN_MAX)
     {
-        return refuse(format!(
-            "conflict topic config setting min.compaction.lag.ms ({least}) > max.compaction.lag.ms ({most})"
-        ));
+        return Err(too_long());
     }
-    if value("remote.storage.enable") == Some(Value::Boolean(true)) {
-        return refuse(
-            "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage.",
-        );
-    }
-    Ok(())
+    Ok((new.as_ref() != own || kind == ResourceKind::Broker)
+        .then(|| (Arc::from(name), new.clone())))
 }
 
-fn refuse<T>(message: impl Into<String>) -> Result<T, Refusal> {
+/// A list with entries added at its end or taken out; they are compared as they are written.
+fn edited(list: &str, operation: Operation, value: &str) -> String {
+    let mut list: Vec<&str> = list.split(',').filter(|entry| !entry.is_empty()).collect();
+    for entry in value.split(',') {
+        let at = list.iter().position(|one| *one == entry);
+        match (operation, at) {
+            (Operation::Append, None) => list.push(entry),
+            (Operation::Subtract, Some(at)) => drop(list.remove(at)),
+            _ => {}
+        }
+    }
+    list.join(",")
+}
+
+/// The setting, where it is a list; those of groups and subscriptions cannot be edited.
+fn list_key(kind: ResourceKind, name: &str) -> Option<&'static Key> {
+    let keys = match kind {
+        ResourceKind::Topic => TOPIC_KEYS,
+        ResourceKind::Broker => BROKER_KEYS,
+        _ => return None,
+    };
+    let key = &keys[find(keys, name)?];
+    (key.kind == Kind::List).then_some(key)
+}
+
+fn too_long() -> Refusal {
+    Refusal::new(
+        ErrorCode::InvalidConfig,
+        format!(
+            "The configuration value cannot be added because it exceeds the maximum value size of {VALUE_LEN_MAX} bytes."
+        ),
+    )
+}
+
+/// While eligible leader replicas are kept the bound is one for all brokers, and there is one. (KIP-966)
+fn check_min_isr(
+    image: &Image,
+    resource: &Resource,
+    name: &str,
+    removed: bool,
+) -> Result<(), Refusal> {
+    let bound = name == MIN_INSYNC_REPLICAS
+        && resource.kind == ResourceKind::Broker
+        && image.features().eligible_leader_replicas();
+    let message = match (bound, resource.name.is_empty(), removed) {
+        (true, false, _) => {
+            "Broker-level min.insync.replicas cannot be altered while ELR is enabled."
+        }
+        (true, true, true) => {
+            "Cluster-level min.insync.replicas cannot be removed while ELR is enabled."
+        }
+        _ => return Ok(()),
+    };
     Err(Refusal::new(ErrorCode::InvalidConfig, message))
+}
+
+/// Groups and subscriptions need not be there to have settings. (QuorumController.ConfigResourceExistenceChecker)
+fn check_existence(image: &Image, resource: &Resource) -> Result<(), Refusal> {
+    let name = &*resource.name;
+    match resource.kind {
+        ResourceKind::Topic if image.topics().by_name(name).is_none() => Err(Refusal::new(
+            ErrorCode::UnknownTopicOrPartition,
+            format!("The topic '{name}' does not exist."),
+        )),
+        ResourceKind::Broker if !name.is_empty() => {
+            let id = name.parse().map(NodeId);
+            let brokers = image.brokers();
+            let is_known =
+                |id: &NodeId| brokers.is_registered(*id) || brokers.controller(*id).is_some();
+            match id {
+                Ok(id) if is_known(&id) => Ok(()),
+                _ => Err(Refusal::new(
+                    ErrorCode::BrokerIdNotRegistered,
+                    format!("No node with id {name} found."),
+                )),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The bound decides who is eligible: KIP-966 starts afresh whenever it changes.
+fn clear_elr(image: &Image, records: &mut Vec<MetadataRecord>) {
+    if !image.features().eligible_leader_replicas() {
+        return;
+    }
+    let cleared = records.iter().filter_map(|record| match record {
+        MetadataRecord::Config(config) if &*config.name == MIN_INSYNC_REPLICAS => {
+            let is_topic = ResourceKind::of(config.resource_type) == ResourceKind::Topic;
+            let topic_name = if is_topic {
+                config.resource_name.clone()
+            } else {
+                text("")
+            };
+            let record = ClearElrRecord {
+                topic_name,
+                ..Default::default()
+            };
+            Some(record.into())
+        }
+        _ => None,
+    });
+    let cleared: Vec<MetadataRecord> = cleared.collect();
+    records.extend(cleared);
+}
+
+/// One request makes one batch, which has to stay small enough to be written and fetched.
+fn bounded(
+    results: Vec<Result<(), Refusal>>,
+    records: &mut Vec<MetadataRecord>,
+) -> Vec<Result<(), Refusal>> {
+    if records.len() <= RECORDS_PER_REQUEST_MAX {
+        return results;
+    }
+    records.clear();
+    let message = "Unable to perform excessively large batch operation.";
+    vec![Err(Refusal::new(ErrorCode::PolicyViolation, message)); results.len()]
+}
+
+fn told(result: Result<(), Refusal>) -> (ErrorCode, Option<StrBytes>) {
+    match result {
+        Ok(()) => (ErrorCode::None, None),
+        Err(refusal) => (refusal.code, refusal.message.map(StrBytes::from_string)),
+    }
 }

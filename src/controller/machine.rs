@@ -12,11 +12,13 @@ use crate::ids::{KafkaUuid, SteadyTime};
 use crate::messages::records::frame::MetadataRecord;
 use crate::messages::records::metadata::{NoOpRecord, ProducerIdsRecord};
 use crate::messages::{
-    AllocateProducerIdsRequest, AllocateProducerIdsResponse, BrokerHeartbeatRequest,
-    BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
-    ControllerRegistrationRequest, ControllerRegistrationResponse, CreatePartitionsRequest,
-    CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
-    DeleteTopicsResponse, UnregisterBrokerRequest, UnregisterBrokerResponse,
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterConfigsRequest,
+    AlterConfigsResponse, BrokerHeartbeatRequest, BrokerHeartbeatResponse,
+    BrokerRegistrationRequest, BrokerRegistrationResponse, ControllerRegistrationRequest,
+    ControllerRegistrationResponse, CreatePartitionsRequest, CreatePartitionsResponse,
+    CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, UnregisterBrokerRequest,
+    UnregisterBrokerResponse,
 };
 use crate::metadata::Image;
 
@@ -39,6 +41,8 @@ pub enum Command {
     CreateTopics(CreateTopicsRequest),
     DeleteTopics(DeleteTopicsRequest),
     CreatePartitions(CreatePartitionsRequest),
+    AlterConfigs(AlterConfigsRequest),
+    IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
     AllocateProducerIds(AllocateProducerIdsRequest),
     RegisterBroker(BrokerRegistrationRequest),
     UnregisterBroker(UnregisterBrokerRequest),
@@ -57,6 +61,8 @@ pub enum Answer {
     CreateTopics(CreateTopicsResponse),
     DeleteTopics(DeleteTopicsResponse),
     CreatePartitions(CreatePartitionsResponse),
+    AlterConfigs(AlterConfigsResponse),
+    IncrementalAlterConfigs(IncrementalAlterConfigsResponse),
     AllocateProducerIds(AllocateProducerIdsResponse),
     RegisterBroker(BrokerRegistrationResponse),
     UnregisterBroker(UnregisterBrokerResponse),
@@ -205,6 +211,10 @@ impl Machine {
             Command::DeleteTopics(request) => super::deletions::delete_topics(image, request),
             Command::CreatePartitions(request) => {
                 super::partitions::create_partitions(image, request, random)
+            }
+            Command::AlterConfigs(request) => self.alter_configs(image, request),
+            Command::IncrementalAlterConfigs(request) => {
+                self.incremental_alter_configs(image, request)
             }
             Command::AllocateProducerIds(request) => super::producer_ids::allocate(image, request),
             Command::RegisterBroker(request) => self.register_broker(image, request, now),

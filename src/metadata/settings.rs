@@ -1,9 +1,11 @@
 //! What a setting comes to: the value given to the topic, else to this broker, else to all brokers, else in the
 //! broker's file, else the default; with all of these for whoever asks why. (KafkaConfigSchema, DynamicBrokerConfig)
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::config::{DYNAMIC_ONLY_KEYS, Key, Settings, TOPIC_KEYS, Value, find};
+use crate::config::{BROKER_KEYS, Key, Settings, TOPIC_KEYS, Value, find, unit_synonyms};
 use crate::ids::NodeId;
 
 use super::{Configs, Image, Resource, Values};
@@ -30,7 +32,7 @@ impl Source {
 /// One place that gives a value to a setting, under this name there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Synonym {
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     pub value: Arc<str>,
     pub source: Source,
 }
@@ -70,7 +72,7 @@ impl<'a> BrokerValues<'a> {
         let dynamic = |values: Option<&'a Values>, source| {
             let given = move |name: &'static str| {
                 Some(Synonym {
-                    name,
+                    name: name.into(),
                     value: values?.get(name)?.clone(),
                     source,
                 })
@@ -84,11 +86,51 @@ impl<'a> BrokerValues<'a> {
         found
     }
 
+    /// The same for one setting, with those that give it in other units; what comes before its own name is left out, as
+    /// Kafka leaves it out. (DynamicBrokerConfig.brokerConfigSynonyms)
+    pub fn synonyms_of(&self, name: &'static str) -> Vec<Synonym> {
+        let mut synonyms = self.synonyms(unit_synonyms(name).iter().copied());
+        let before = synonyms.iter().take_while(|synonym| synonym.name != name);
+        let before = before.count();
+        synonyms.drain(..before);
+        synonyms
+    }
+
+    /// The names that were given to the broker and that are no settings of it.
+    pub fn foreign_names(&self) -> BTreeSet<&'a str> {
+        let dynamic = [self.node, self.all].into_iter().flatten();
+        let dynamic = dynamic.flat_map(|values| values.keys().map(|name| &**name));
+        let given = self.settings.given().iter().map(|given| &*given.name);
+        let is_foreign = |name: &&str| find(BROKER_KEYS, name).is_none();
+        dynamic.chain(given).filter(is_foreign).collect()
+    }
+
+    /// Every place that gives a value to such a name.
+    pub fn foreign_synonyms(&self, name: &str) -> Vec<Synonym> {
+        let synonym = |value: &Arc<str>, source| Synonym {
+            name: name.to_owned().into(),
+            value: value.clone(),
+            source,
+        };
+        let dynamic = |values: Option<&Values>, source| Some(synonym(values?.get(name)?, source));
+        let given = self.settings.given().iter().rev();
+        let given = given.clone().find(|given| given.name == name);
+        let given = given.map(|given| synonym(&given.value.as_str().into(), Source::StaticBroker));
+        [
+            dynamic(self.node, Source::DynamicBroker),
+            dynamic(self.all, Source::DynamicDefaultBroker),
+            given,
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
     fn given(&self, name: &'static str) -> Option<Synonym> {
         self.settings.location(name)?;
         let value = self.settings.value(name)?.to_text().into();
         Some(Synonym {
-            name,
+            name: name.into(),
             value,
             source: Source::StaticBroker,
         })
@@ -96,12 +138,9 @@ impl<'a> BrokerValues<'a> {
 }
 
 fn default_of(name: &'static str) -> Option<Synonym> {
-    let keys = [crate::config::BROKER_KEYS, DYNAMIC_ONLY_KEYS];
-    let key = keys
-        .into_iter()
-        .find_map(|keys| find(keys, name).map(|at| &keys[at]))?;
+    let key = find(BROKER_KEYS, name).map(|at| &BROKER_KEYS[at])?;
     Some(Synonym {
-        name,
+        name: name.into(),
         value: key.default?.into(),
         source: Source::Default,
     })
@@ -128,7 +167,7 @@ pub fn effective_topic_value(
         (None, None) => key.default.map(Arc::from),
     };
     let own = own.map(|_| Synonym {
-        name: key.name,
+        name: key.name.into(),
         value: value.clone().expect("there is a value of its own"),
         source: Source::DynamicTopic,
     });

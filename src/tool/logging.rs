@@ -3,8 +3,12 @@
 use std::io::{self, IsTerminal as _};
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, fmt, registry, reload};
+
+use crate::loggers;
 
 /// Warnings of every part, and the few lines that tell of a start and a stop.
 const QUIET: &str = "warn,dohle=info";
@@ -42,16 +46,20 @@ pub struct Error {
 /// Sends the log lines of this process to stderr. To be called once.
 pub fn start(options: &Options) -> Result<(), Error> {
     let text = options.filter.as_deref().unwrap_or(QUIET);
-    let filter = EnvFilter::try_new(text).map_err(|source| Error {
+    let levels: Targets = text.parse().map_err(|source| Error {
         filter: text.to_owned(),
         source,
     })?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr);
-    match options.format {
-        Format::Text => lines.with_ansi(io::stderr().is_terminal()).init(),
-        Format::Json => lines.json().flatten_event(true).init(),
-    }
+    let (filter, handle) = reload::Layer::new(levels.clone());
+    let lines = fmt::layer().with_writer(io::stderr);
+    let lines = match options.format {
+        Format::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
+        Format::Json => lines.json().flatten_event(true).boxed(),
+    };
+    registry().with(lines.with_filter(filter)).init();
+    loggers::start(levels, move |levels| {
+        // Fails only when the subscriber is gone, and it is there for good.
+        let _ = handle.reload(levels.clone());
+    });
     Ok(())
 }

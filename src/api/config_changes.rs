@@ -1,0 +1,278 @@
+//! What a broker judges of changes to settings before the controller decides: the form of the request, the settings of
+//! brokers, of which only the one asked knows what it can take. (kafka.server.ConfigAdminManager)
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::log_levels;
+use crate::config::{BROKER_KEYS, DynamicValues, Kind, Settings, find};
+use crate::controller::Operation;
+use crate::error_code::ErrorCode;
+use crate::loggers;
+use crate::messages::StrBytes;
+use crate::metadata::{Image, Resource, ResourceKind};
+
+/// What is answered for a resource: [`ErrorCode::None`] for one that needs no controller.
+pub(super) type Told = (ErrorCode, Option<StrBytes>);
+
+/// Whether there is nothing left to decide, or why nothing is done.
+type Judged = Result<bool, Wrong>;
+type Wrong = (ErrorCode, String);
+
+/// What is to change of one resource.
+pub(super) struct Change<'a> {
+    pub(super) kind: i8,
+    pub(super) name: &'a str,
+    /// Name, operation, value.
+    pub(super) configs: Vec<(&'a str, i8, Option<&'a str>)>,
+}
+
+/// By what a request is judged.
+pub(super) struct Judge<'a> {
+    pub(super) image: &'a Image,
+    pub(super) settings: &'a Settings,
+    pub(super) validate_only: bool,
+}
+
+impl Judge<'_> {
+    /// Judges requests that change single settings; `None` for what the controller decides.
+    pub(super) fn changes<'c>(
+        &self,
+        changes: impl Iterator<Item = Change<'c>>,
+    ) -> Vec<Option<Told>> {
+        self.each(changes, |change| self.change(change))
+    }
+
+    /// Judges requests that replace all settings of a resource.
+    pub(super) fn replacements<'c>(
+        &self,
+        changes: impl Iterator<Item = Change<'c>>,
+    ) -> Vec<Option<Told>> {
+        self.each(changes, |change| self.replacement(change))
+    }
+
+    fn each<'c>(
+        &self,
+        changes: impl Iterator<Item = Change<'c>>,
+        judge: impl Fn(&Change<'_>) -> Judged,
+    ) -> Vec<Option<Told>> {
+        let changes: Vec<Change<'c>> = changes.collect();
+        let mut counts: HashMap<(i8, &str), usize> = HashMap::new();
+        for change in &changes {
+            *counts.entry((change.kind, change.name)).or_default() += 1;
+        }
+        let judged = changes.iter().map(|change| {
+            if counts[&(change.kind, change.name)] > 1 {
+                return invalid_request("Each resource must appear at most once.");
+            }
+            check_form(change)?;
+            judge(change)
+        });
+        let told = judged.map(|judged| {
+            match judged {
+                Ok(false) => None,
+                Ok(true) => Some((ErrorCode::None, None)),
+                // Kafka trips over an operation that it does not know.
+                Err((ErrorCode::UnknownServerError, _)) => {
+                    Some((ErrorCode::UnknownServerError, None))
+                }
+                Err((code, message)) => Some((code, Some(StrBytes::from_string(message)))),
+            }
+        });
+        told.collect()
+    }
+
+    fn change(&self, change: &Change<'_>) -> Judged {
+        match ResourceKind::of(change.kind) {
+            ResourceKind::Broker => {
+                self.check_node(change.name)?;
+                let proposed = edited(self.values(change.name), change)?;
+                self.check_broker(change.name, &proposed)
+            }
+            ResourceKind::BrokerLogger => self.change_levels(change),
+            ResourceKind::Topic | ResourceKind::ClientMetrics | ResourceKind::Group => Ok(false),
+            ResourceKind::Other(_) => unknown(change.kind),
+        }
+    }
+
+    fn replacement(&self, change: &Change<'_>) -> Judged {
+        match ResourceKind::of(change.kind) {
+            ResourceKind::Broker => {
+                self.check_node(change.name)?;
+                let given = change.configs.iter();
+                let proposed = given
+                    .map(|(name, _, value)| {
+                        (Arc::from(*name), Arc::from(value.unwrap_or_default()))
+                    })
+                    .collect();
+                self.check_broker(change.name, &proposed)
+            }
+            ResourceKind::Topic | ResourceKind::ClientMetrics | ResourceKind::Group => Ok(false),
+            // The levels of loggers are not replaced as a whole.
+            ResourceKind::BrokerLogger | ResourceKind::Other(_) => unknown(change.kind),
+        }
+    }
+
+    /// A request for a broker has to come to that broker.
+    fn check_node(&self, name: &str) -> Result<(), Wrong> {
+        let own = self.settings.node_id();
+        match name.parse::<i32>() {
+            _ if name.is_empty() => Ok(()),
+            Ok(id) if id == own.0 => Ok(()),
+            Ok(id) => invalid_request(format!(
+                "Unexpected broker id, expected {own}, but received {id}"
+            )),
+            Err(_) => invalid_request(format!("Node id must be an integer, but it is: {name}")),
+        }
+    }
+
+    fn values(&self, broker: &str) -> DynamicValues {
+        let resource = Resource {
+            kind: ResourceKind::Broker,
+            name: broker.into(),
+        };
+        let own = self.image.configs().of(&resource);
+        own.map(|values| DynamicValues::clone(values))
+            .unwrap_or_default()
+    }
+
+    fn check_broker(&self, name: &str, proposed: &DynamicValues) -> Judged {
+        let own = self.settings.node_id().to_string();
+        let (broker, all) = (self.values(&own), self.values(""));
+        self.settings
+            .check_dynamic(!name.is_empty(), proposed, &broker, &all)
+            .or_else(|exception| invalid_request(exception.0))?;
+        Ok(false)
+    }
+
+    /// The levels of loggers are this process's own, and not in the metadata log.
+    fn change_levels(&self, change: &Change<'_>) -> Judged {
+        let own = self.settings.node_id();
+        match change.name.parse::<i32>() {
+            Ok(id) if id == own.0 => {}
+            Ok(id) => {
+                return invalid_request(format!(
+                    "Unexpected node id. Expected {own}, but received {id}"
+                ));
+            }
+            Err(_) => {
+                let name = change.name;
+                return invalid_request(format!("Node id must be an integer, but it is: {name}"));
+            }
+        }
+        let levels = change
+            .configs
+            .iter()
+            .map(|(name, operation, value)| {
+                Ok((*name, log_levels::check(name, *operation, *value)?))
+            })
+            .collect::<Result<Vec<_>, Wrong>>()?;
+        if !self.validate_only {
+            loggers::set(levels.into_iter());
+        }
+        Ok(true)
+    }
+}
+
+fn check_form(change: &Change<'_>) -> Result<(), Wrong> {
+    let mut seen = HashSet::new();
+    if !change.configs.iter().all(|(name, ..)| seen.insert(name)) {
+        return invalid_request("Error due to duplicate config keys");
+    }
+    let delete = Operation::Delete as i8;
+    let nulls: Vec<&str> = change
+        .configs
+        .iter()
+        .filter(|(_, operation, value)| *operation != delete && value.is_none())
+        .map(|(name, ..)| *name)
+        .collect();
+    match nulls.is_empty() {
+        true => Ok(()),
+        false => invalid_request(format!(
+            "Null value not supported for : {}",
+            nulls.join(", ")
+        )),
+    }
+}
+
+/// A broker's settings with the changes made. (ConfigAdminManager.prepareIncrementalConfigs)
+fn edited(mut values: DynamicValues, change: &Change<'_>) -> Result<DynamicValues, Wrong> {
+    for (_, operation, _) in &change.configs {
+        if Operation::of(*operation).is_none() {
+            return invalid_request(format!("Unknown operations type {operation}"));
+        }
+    }
+    for (name, operation, value) in &change.configs {
+        let value = value.unwrap_or_default();
+        let new = match Operation::of(*operation) {
+            Some(Operation::Set) => value.to_owned(),
+            Some(Operation::Append) => {
+                let mut list = list(&values, name, "append")?;
+                for entry in value.split(',') {
+                    if !list.iter().any(|one| one == entry) {
+                        list.push(entry.to_owned());
+                    }
+                }
+                list.join(",")
+            }
+            Some(Operation::Subtract) => {
+                let mut list = list(&values, name, "subtract")?;
+                list.retain(|one| !value.split(',').any(|entry| entry == one));
+                list.join(",")
+            }
+            Some(Operation::Delete) | None => {
+                values.remove(*name);
+                continue;
+            }
+        };
+        values.insert(Arc::from(*name), new.into());
+    }
+    Ok(values)
+}
+
+/// The entries of a setting that is a list, or of its default.
+fn list(values: &DynamicValues, name: &str, what: &str) -> Result<Vec<String>, Wrong> {
+    let invalid = |message| Err((ErrorCode::InvalidConfig, message));
+    let Some(at) = find(BROKER_KEYS, name) else {
+        return invalid(format!("Unknown config name: {name}"));
+    };
+    let key = &BROKER_KEYS[at];
+    if key.kind != Kind::List {
+        return invalid(format!(
+            "Config value {what} is not allowed for config key: {name}"
+        ));
+    }
+    let text = values
+        .get(name)
+        .map_or(key.default.unwrap_or_default(), |own| own);
+    Ok(text
+        .split(',')
+        .filter(|entry| !entry.is_empty())
+        .map(str::to_owned)
+        .collect())
+}
+
+fn unknown<T>(kind: i8) -> Result<T, Wrong> {
+    invalid_request(format!("Unknown resource type {kind}"))
+}
+
+fn invalid_request<T>(message: impl Into<String>) -> Result<T, Wrong> {
+    Err((ErrorCode::InvalidRequest, message.into()))
+}
+
+/// The answers in the order of the request: what was judged here, and what was `decided` of the others.
+pub(super) fn assemble<A>(
+    blank: Vec<A>,
+    told: Vec<Option<Told>>,
+    mut decided: impl FnMut(&A) -> Option<A>,
+    fill: impl Fn(A, Told) -> A,
+) -> Vec<A> {
+    let answers = blank.into_iter().zip(told).map(|(blank, told)| match told {
+        Some(told) => fill(blank, told),
+        None => decided(&blank).unwrap_or(blank),
+    });
+    answers.collect()
+}
+
+#[cfg(test)]
+mod tests;
