@@ -161,6 +161,7 @@ pub const BROKER_KEYS: &[Key] = &[
     long("log.message.timestamp.before.max.ms", "9223372036854775807").min(0).cluster_wide().acts(),
     string("log.message.timestamp.type", "CreateTime").one_of(&["CreateTime", "LogAppendTime"]).cluster_wide().acts(),
     boolean("log.preallocate", "false").cluster_wide(),
+    long("log.reserve.bytes", "-1").min(-1).own().acts(),
     long("log.retention.bytes", "-1").cluster_wide(),
     long("log.retention.check.interval.ms", "300000").min(1).acts(),
     int("log.retention.hours", "168"),

@@ -13,6 +13,7 @@ use super::index::TimeEntry;
 use super::log::{AppendInfo, Appender, Log, Tail};
 use super::producers::{Origin, Prepared, Verdict};
 use super::segment::{Segment, lock};
+use super::space::Admission;
 use super::{scan, snapshots};
 use crate::ids::{LeaderEpoch, Offset, Timestamp};
 use crate::record::batch::{Batch, BatchHeader};
@@ -29,6 +30,15 @@ impl Log {
     ) -> Result<AppendInfo, AppendError> {
         self.append_batch(batch, leader_epoch, origin, now)
             .inspect_err(|error| self.judge_append(error))
+    }
+
+    /// Refuses records for which there is too little space; whether they are a trial, after there was none.
+    fn admit(&self, bytes: usize) -> Result<bool, Error> {
+        match self.home.health.space().admit(bytes) {
+            Admission::Yes => Ok(false),
+            Admission::Trial => Ok(true),
+            Admission::No => Err(Error::NoSpace { path: self.dir() }),
+        }
     }
 
     fn judge_append(&self, error: &AppendError) {
@@ -74,6 +84,8 @@ impl Log {
                 });
             }
         };
+        // The reserve is the coordinators', so that groups go on and topics can be deleted on a full disk.
+        let is_trial = origin != Origin::Coordinator && self.admit(header.size())?;
         let (segment, rolled) = self.segment_for(&mut appender, &header, header.size(), now)?;
         self.assign_epoch(&mut appender, leader_epoch, end)?;
         let index = appender.is_entry_due(&self.config.load());
@@ -91,6 +103,9 @@ impl Log {
             .inspect_err(|_| self.undo(&segment, end, undo))?;
         appender.note_bytes(header.size() as u64, index);
         self.publish(&mut appender, &segment, std::slice::from_ref(&header));
+        if is_trial {
+            self.home.health.space().worked();
+        }
         let flush_due = self.is_flush_due();
         let info = self.info(
             end,
@@ -120,6 +135,7 @@ impl Log {
         let (Some(first), Some(last)) = (batches.first(), batches.last()) else {
             return Err(AppendError::Malformed);
         };
+        let is_trial = self.admit(batches.iter().map(|batch| batch.bytes.len()).sum())?;
         let mut appender = self.lock_for_append()?;
         let mut expected = self.log_end_offset();
         for batch in &batches {
@@ -142,6 +158,9 @@ impl Log {
             self.append_run(&mut appender, &segment, run)?;
             rolled |= new;
             from += run.len();
+        }
+        if is_trial {
+            self.home.health.space().worked();
         }
         let flush_due = self.is_flush_due();
         let header = &last.header;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::directory::LogDirectory;
+use super::fs::DiskSpace;
 use super::fs::faulty::{Fault, Faulty};
 use super::tests::{Fixture, NOW, append, batch, config, moment, read_all};
 use super::*;
@@ -92,6 +93,7 @@ fn an_append_that_finds_no_space_is_undone_and_the_next_one_works() {
                 let refused = append_one(log).is_err();
                 assert!(!bad.directory.health().is_failed());
                 bad.disk.heal();
+                bad.directory.health().look_for_space();
                 let segment = log.active();
                 if refused {
                     let len = std::fs::metadata(segment.path()).map_or(0, |file| file.len());
@@ -163,4 +165,41 @@ fn a_log_is_opened_with_what_a_full_disk_left() {
     let expected = read_all(&log);
     drop(log);
     assert_eq!(read_all(&fixture.open_unclean(0)), expected);
+}
+
+#[test]
+fn a_full_disk_refuses_producers_and_keeps_the_rest_going() {
+    let bad = bad_directory(2);
+    let (log, other) = (&bad.logs[0], &bad.logs[1]);
+    let set_free = |free| {
+        bad.disk.set_space(DiskSpace {
+            total: 100 << 20,
+            free,
+        });
+    };
+    let append_by = |origin| log.append_as_leader(&batch(1, 10), LeaderEpoch(0), origin, NOW);
+    set_free(2 << 20);
+    append(log, &batch(1, 10));
+    set_free(1 << 20);
+    bad.directory.health().reserve(1 << 20);
+    for log in [log, other] {
+        let refused = append_one(log);
+        assert!(matches!(
+            refused,
+            Err(AppendError::Storage(Error::NoSpace { .. }))
+        ));
+    }
+    assert!(bad.directory.health().is_short_of_space());
+    assert_eq!(
+        append_by(Origin::Coordinator).unwrap().base_offset,
+        Offset(1)
+    );
+    assert_eq!(read_all(log), [(0, 0), (1, 1)]);
+    log.flush().unwrap();
+    log.advance_log_start_offset(Offset(1)).unwrap();
+    set_free(2 << 20);
+    assert!(append_one(log).is_err());
+    bad.directory.health().look_for_space();
+    assert_eq!(append_by(Origin::Client).unwrap().base_offset, Offset(2));
+    assert!(!bad.directory.health().is_failed());
 }

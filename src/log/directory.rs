@@ -85,7 +85,7 @@ impl LogDirectory {
     /// the next one recovers.
     pub fn open(path: PathBuf, storage: Storage) -> Result<LogDirectory, Error> {
         let storage = Storage {
-            health: Arc::default(),
+            health: Arc::new(Health::of(storage.fs.clone(), path.clone())),
             ..storage
         };
         storage

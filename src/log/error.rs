@@ -20,6 +20,9 @@ pub enum Error {
     /// A text or snapshot file that does not parse.
     #[error("{}: {reason}", path.display())]
     Malformed { path: PathBuf, reason: String },
+    /// Records are refused until there is space again.
+    #[error("{}: too little space left for records", path.display())]
+    NoSpace { path: PathBuf },
     /// An earlier write to the device failed, or the log was deleted; nothing more is written.
     #[error("{}: offline, takes no more records", path.display())]
     Offline { path: PathBuf },

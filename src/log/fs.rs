@@ -25,6 +25,14 @@ pub enum Mode {
     Replace,
 }
 
+/// What a file system has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskSpace {
+    pub total: u64,
+    /// What this process may still use of it.
+    pub free: u64,
+}
+
 /// Every change that the log makes on disk.
 pub trait Fs: fmt::Debug + Send + Sync {
     fn open(&self, path: &Path, mode: Mode) -> io::Result<File>;
@@ -41,6 +49,8 @@ pub trait Fs: fmt::Debug + Send + Sync {
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes a directory with all that is in it.
     fn remove_directory(&self, path: &Path) -> io::Result<()>;
+    /// Of the file system that holds a directory.
+    fn space(&self, path: &Path) -> io::Result<DiskSpace>;
 }
 
 /// The operating system's files.
@@ -101,6 +111,15 @@ impl Fs for Disk {
 
     fn remove_directory(&self, path: &Path) -> io::Result<()> {
         fs::remove_dir_all(path)
+    }
+
+    fn space(&self, path: &Path) -> io::Result<DiskSpace> {
+        let found = rustix::fs::statvfs(path)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Ok(DiskSpace {
+            total: bytes(found.f_blocks),
+            free: bytes(found.f_bavail),
+        })
     }
 }
 

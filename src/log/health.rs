@@ -1,9 +1,11 @@
 //! Whether a log directory can be used: shared by the directory, the logs in it, and whoever has to know when it fails.
 //! The first failure counts, and only a new start gets over it: after a failed fsync nobody knows what the device holds.
 //! Who opens the directory waits for [`Health::failed`]; who finds an error calls [`Health::judge_write`],
-//! [`Health::judge_read`] or [`Health::fail`]. (org.apache.kafka.storage.internals.log.LogDirFailureChannel)
+//! [`Health::judge_read`] or [`Health::fail`]. A shortage of space passes; see [`space`](super::space). (org.apache.kafka.storage.internals.log.LogDirFailureChannel)
 
 use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
@@ -11,15 +13,57 @@ use tokio::sync::Notify;
 use tracing::error;
 
 use super::error::Error;
+use super::fs::Fs;
+use super::space::Space;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Health {
     failed: AtomicBool,
     failure: Notify,
+    space: Space,
+}
+
+impl Default for Health {
+    /// Of logs whose space nobody looks after.
+    fn default() -> Health {
+        Health::new(None)
+    }
 }
 
 impl Health {
+    fn new(directory: Option<(Arc<dyn Fs>, PathBuf)>) -> Health {
+        Health {
+            failed: AtomicBool::new(false),
+            failure: Notify::new(),
+            space: Space::of(directory),
+        }
+    }
+
+    /// That of a log directory.
+    pub(super) fn of(fs: Arc<dyn Fs>, path: PathBuf) -> Health {
+        Health::new(Some((fs, path)))
+    }
+
+    /// How much records leave free: `log.reserve.bytes`, or [`RESERVE_DEFAULT`](super::RESERVE_DEFAULT).
+    pub fn reserve(&self, bytes: i64) {
+        self.space.reserve(bytes);
+    }
+
+    /// Whether records are refused for want of space. [`Health::look_for_space`] ends it.
+    pub fn is_short_of_space(&self) -> bool {
+        self.space.is_short()
+    }
+
+    /// To be called from time to time while [`Health::is_short_of_space`].
+    pub fn look_for_space(&self) {
+        self.space.look();
+    }
+
+    pub(super) fn space(&self) -> &Space {
+        &self.space
+    }
+
     /// Whether the directory is offline: nothing in it is written any more.
     pub fn is_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
@@ -46,10 +90,14 @@ impl Health {
 
     /// Takes the directory offline when a change of its files failed for another reason than a shortage, which passes.
     pub fn judge_write(&self, error: &Error) {
-        if let Error::Io { source, .. } = error
-            && !is_shortage(source)
-        {
-            self.fail(error);
+        match error {
+            Error::Io { source, .. } if is_full(source) => self.space.exhausted(),
+            Error::Io { source, .. } if is_shortage(source) => {}
+            Error::Io { .. } => self.fail(error),
+            Error::Corrupt { .. }
+            | Error::Malformed { .. }
+            | Error::Offline { .. }
+            | Error::NoSpace { .. } => {}
         }
     }
 
@@ -71,9 +119,9 @@ impl Health {
     }
 }
 
-/// Whether there was too little of something, for now: space, quota, descriptors, memory.
+/// Whether there was too little memory or too few descriptors, for now.
 fn is_shortage(error: &io::Error) -> bool {
-    is_full(error) || error.kind() == ErrorKind::OutOfMemory || is_out_of_descriptors(error)
+    error.kind() == ErrorKind::OutOfMemory || is_out_of_descriptors(error)
 }
 
 fn is_out_of_descriptors(error: &io::Error) -> bool {
@@ -94,7 +142,6 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::Arc;
 
     use futures_util::FutureExt as _;
 

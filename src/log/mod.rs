@@ -32,6 +32,7 @@ mod scan;
 mod segment;
 mod segment_indexes;
 pub(crate) mod snapshots;
+mod space;
 pub(crate) mod transactions;
 mod truncation;
 
@@ -44,6 +45,7 @@ pub use lookup::TimestampedOffset;
 pub use open_segments::OpenSegments;
 pub use producers::{Origin, ProducerState};
 pub use retention::Dropped;
+pub use space::RESERVE_DEFAULT;
 pub use transactions::AbortedTransaction;
 
 #[cfg(test)]

@@ -57,13 +57,17 @@ impl Directories {
         directories: Vec<(DirectoryId, LogDirectory)>,
     ) -> Directories {
         let flushes_max = usize::try_from(settings.background_threads()).unwrap_or(1);
-        let all = directories.into_iter().map(|(id, files)| Directory {
-            id,
-            files,
-            flusher: Flusher::new(flushes_max),
-            written: Mutex::default(),
-            deleted: Mutex::default(),
-            unclean: AtomicBool::new(false),
+        let reserve_bytes = settings.long("log.reserve.bytes");
+        let all = directories.into_iter().map(|(id, files)| {
+            files.health().reserve(reserve_bytes);
+            Directory {
+                id,
+                files,
+                flusher: Flusher::new(flushes_max),
+                written: Mutex::default(),
+                deleted: Mutex::default(),
+                unclean: AtomicBool::new(false),
+            }
         });
         Directories {
             all: all.collect(),
@@ -192,9 +196,26 @@ impl Directories {
         }
     }
 
+    /// Whether records are refused there for want of space. What is deleted goes at once then: ranges that are being
+    /// sent keep their files.
+    pub(super) fn is_short_of_space(&self, directory: usize) -> bool {
+        self.all[directory].files.health().is_short_of_space()
+    }
+
+    /// Sees whether there is space again where it was short.
+    pub(super) fn look_for_space(&self) {
+        for directory in &self.all {
+            directory.files.health().look_for_space();
+        }
+    }
+
     /// Removes the deleted logs whose time has come.
     pub(super) fn remove_deleted(&self, now: SteadyTime) {
-        for directory in &self.all {
+        for (at, directory) in self.all.iter().enumerate() {
+            let now = match self.is_short_of_space(at) {
+                true => SteadyTime(i64::MAX),
+                false => now,
+            };
             let due: Vec<PathBuf> = {
                 let mut deleted = lock(&directory.deleted);
                 let (due, later) = std::mem::take(&mut *deleted)
@@ -351,6 +372,10 @@ impl Directory {
         match self.files.write_checkpoint(name, &offsets) {
             Ok(()) => {
                 written.insert(name, offsets);
+            }
+            // That there is no space is known.
+            Err(error) if self.files.health().is_short_of_space() => {
+                tracing::debug!(%error, "a checkpoint is not written");
             }
             Err(error) => tracing::error!(%error, "a checkpoint is not written"),
         }

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
+use super::partition::{Partition, Role};
 use super::replicas::Replicas;
+use crate::clock::Now;
+use crate::ids::SteadyTime;
 use crate::log::checkpoints::{HIGH_WATERMARK, LOG_START, RECOVERY_POINT};
 
 /// After a start, retention waits this long. (LogManager.InitialTaskDelayMs)
 const INITIAL_DELAY: Duration = Duration::from_secs(30);
-/// How often deleted files are looked for.
+/// How often deleted files are looked for, and space where it is short.
 const SHORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A piece of upkeep.
@@ -91,12 +94,7 @@ impl Replicas {
     fn retain(&self) {
         let now = self.clock().both();
         for (partition, _) in self.online_by_directory() {
-            if let Err(error) = partition
-                .log()
-                .delete_old_segments(partition.high_watermark(), now)
-            {
-                tracing::error!(partition = %partition.topic_partition(), %error, "old segments stay");
-            }
+            retain(&partition, now);
         }
     }
 
@@ -108,13 +106,31 @@ impl Replicas {
         }
     }
 
+    /// Removes deleted files. Where space is short they go before their time, and so do segments that may go.
     fn remove_deleted(&self) {
-        let now = self.clock().steady();
-        self.directories.remove_deleted(now);
-        for (partition, _) in self.online_by_directory() {
-            if let Err(error) = partition.log().remove_deleted(now) {
+        let now = self.clock().both();
+        for (partition, directory) in self.online_by_directory() {
+            let mut due = now.steady;
+            if self.directories.is_short_of_space(directory) {
+                retain(&partition, now);
+                due = SteadyTime(i64::MAX);
+            }
+            if let Err(error) = partition.log().remove_deleted(due) {
                 tracing::error!(partition = %partition.topic_partition(), %error, "deleted segments stay");
             }
         }
+        self.directories.remove_deleted(now.steady);
+        self.directories.look_for_space();
+    }
+}
+
+fn retain(partition: &Partition, now: Now) {
+    let dropped = partition
+        .log()
+        .delete_old_segments(partition.high_watermark(), now);
+    if let Err(error) = dropped
+        && partition.role() != Role::Gone
+    {
+        tracing::error!(partition = %partition.topic_partition(), %error, "old segments stay");
     }
 }

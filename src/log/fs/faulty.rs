@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::{Condvar, Mutex};
 
-use super::{Disk, Fs, Mode};
+use super::{Disk, DiskSpace, Fs, Mode};
 
 /// What happens at the chosen step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ struct State {
     hold_syncs: bool,
     held: usize,
     syncs: u64,
+    space: Option<DiskSpace>,
+    asked: u64,
 }
 
 impl Faulty {
@@ -63,6 +65,16 @@ impl Faulty {
     pub(crate) fn wait_for_held_sync(&self) {
         let state = self.0.lock().unwrap();
         drop(self.1.wait_while(state, |state| state.held == 0).unwrap());
+    }
+
+    /// What the disk says it has.
+    pub(crate) fn set_space(&self, space: DiskSpace) {
+        self.0.lock().unwrap().space = Some(space);
+    }
+
+    /// How often it was asked that.
+    pub(crate) fn asked(&self) -> u64 {
+        self.0.lock().unwrap().asked
     }
 
     /// How many files were brought to the device.
@@ -172,5 +184,11 @@ impl Fs for Faulty {
     fn remove_directory(&self, path: &Path) -> io::Result<()> {
         self.check()?;
         Disk.remove_directory(path)
+    }
+
+    fn space(&self, path: &Path) -> io::Result<DiskSpace> {
+        let mut state = self.0.lock().unwrap();
+        state.asked += 1;
+        state.space.map_or_else(|| Disk.space(path), Ok)
     }
 }
