@@ -106,6 +106,7 @@ impl Driver {
                 changed = self.applied.changed() => {
                     if changed.is_err() { break }
                     self.answer_waiting();
+                    self.share_image();
                     self.keeper.look(&self.consensus, self.clock.both()).await?;
                 }
                 count = submitted.recv_many(&mut commands, COMMANDS_AT_ONCE) => {
@@ -231,6 +232,16 @@ impl Driver {
             .pop_front_if(|waiting| waiting.end_offset <= end_offset)
         {
             drop(waiting.reply.send(Ok(waiting.answer)));
+        }
+    }
+
+    /// When all that is pending has been applied, the two images are equal, and one of them is enough.
+    fn share_image(&mut self) {
+        let applied = self.applied.borrow();
+        if let Some(leading) = &mut self.leading
+            && leading.pending.provenance().end_offset == applied.image.provenance().end_offset
+        {
+            leading.pending = Image::clone(&applied.image);
         }
     }
 

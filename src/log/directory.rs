@@ -173,7 +173,7 @@ impl LogDirectory {
     pub fn open_log(
         &self,
         found: &PartitionDirectory,
-        config: LogConfig,
+        config: impl Into<Arc<LogConfig>>,
         now: Timestamp,
         producer_id_expiration_ms: i64,
     ) -> Result<Log, Error> {
@@ -199,7 +199,7 @@ impl LogDirectory {
         &self,
         partition: &TopicPartition,
         topic_id: TopicId,
-        config: LogConfig,
+        config: impl Into<Arc<LogConfig>>,
         now: Timestamp,
     ) -> Result<Log, Error> {
         self.create(partition, topic_id, config, now)
@@ -210,7 +210,7 @@ impl LogDirectory {
         &self,
         partition: &TopicPartition,
         topic_id: TopicId,
-        config: LogConfig,
+        config: impl Into<Arc<LogConfig>>,
         now: Timestamp,
     ) -> Result<Log, Error> {
         let path = self.path.join(partition.to_string());

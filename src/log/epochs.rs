@@ -3,11 +3,13 @@
 //! (org.apache.kafka.storage.internals.epoch.LeaderEpochFileCache)
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::checkpoints;
 use super::error::Error;
 use super::fs::{self, Fs};
+use super::open_segments::Home;
 use crate::ids::{LeaderEpoch, Offset};
 
 /// The name of its file in a partition's directory.
@@ -23,16 +25,16 @@ pub struct EpochEntry {
 /// The epochs of a log, ascending in epoch and start offset.
 #[derive(Debug)]
 pub(crate) struct Epochs {
-    path: PathBuf,
+    home: Arc<Home>,
     entries: Vec<EpochEntry>,
     /// What the file holds.
-    stored: Vec<EpochEntry>,
+    stored: Box<[EpochEntry]>,
     /// Changed since it was brought to the device.
     dirty: bool,
 }
 
 impl Epochs {
-    pub(crate) fn load(path: PathBuf) -> Result<Epochs, Error> {
+    pub(crate) fn load(home: Arc<Home>) -> Result<Epochs, Error> {
         let entry = |line: &str| {
             let (epoch, start) = line.trim().split_once(' ')?;
             Some(EpochEntry {
@@ -40,22 +42,17 @@ impl Epochs {
                 start_offset: Offset(start.parse().ok()?),
             })
         };
+        let stored = checkpoints::read_lines(&path(&home), entry)?;
         let mut epochs = Epochs {
+            home,
             entries: Vec::new(),
-            stored: Vec::new(),
+            stored: stored.into(),
             dirty: false,
-            path,
         };
-        for entry in checkpoints::read_lines(&epochs.path, entry)? {
-            epochs.stored.push(entry);
-            epochs.insert(entry);
+        for at in 0..epochs.stored.len() {
+            epochs.insert(epochs.stored[at]);
         }
         Ok(epochs)
-    }
-
-    /// Its directory is another now.
-    pub(crate) fn moved(&mut self, dir: &Path) {
-        self.path = dir.join(FILE);
     }
 
     pub(crate) fn entries(&self) -> &[EpochEntry] {
@@ -160,12 +157,12 @@ impl Epochs {
     /// Replaces the file where it holds something else. It is not brought to the device: after a crash a scan finds
     /// the epochs in the batches behind the recovery point, and [`Epochs::sync`] comes before that point moves.
     pub(crate) fn write(&mut self, fs: &dyn Fs) -> Result<(), Error> {
-        if self.entries == self.stored {
+        if *self.entries == *self.stored {
             return Ok(());
         }
         self.dirty = true;
         self.replace(fs, false)?;
-        self.stored.clone_from(&self.entries);
+        self.stored = self.entries.as_slice().into();
         Ok(())
     }
 
@@ -183,17 +180,24 @@ impl Epochs {
         for entry in &self.entries {
             let _ = writeln!(text, "{} {}", entry.epoch, entry.start_offset);
         }
-        fs::replace(fs, &self.path, text.as_bytes(), durable).map_err(Error::io(&self.path))
+        let path = path(&self.home);
+        fs::replace(fs, &path, text.as_bytes(), durable).map_err(Error::io(&path))
     }
+}
+
+fn path(home: &Home) -> PathBuf {
+    home.path.load().join(FILE)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Storage;
     use super::super::fs::Disk;
     use super::*;
 
     fn epochs(dir: &tempfile::TempDir, entries: &[(i32, i64)]) -> Epochs {
-        let mut epochs = Epochs::load(dir.path().join(FILE)).unwrap();
+        let home = Home::new(dir.path().to_owned(), Storage::default(), true);
+        let mut epochs = Epochs::load(Arc::new(home)).unwrap();
         for (epoch, start) in entries {
             epochs
                 .assign(&Disk, LeaderEpoch(*epoch), Offset(*start))

@@ -134,9 +134,24 @@ pub(super) struct Tail {
     pub(super) segment: Offset,
     pub(super) end_offset: Offset,
     pub(super) position: u64,
-    /// Base offsets and positions of the last batches, in a ring.
-    pub(super) recent: [(Offset, u64); RECENT],
-    pub(super) turn: usize,
+    /// The last batches; `None` before the first is appended.
+    recent: Option<Box<Recent>>,
+}
+
+/// Base offsets and positions of batches, in a ring.
+#[derive(Debug)]
+struct Recent {
+    batches: [(Offset, u64); RECENT],
+    turn: usize,
+}
+
+impl Default for Recent {
+    fn default() -> Recent {
+        Recent {
+            batches: [(Offset(-1), 0); RECENT],
+            turn: 0,
+        }
+    }
 }
 
 impl Tail {
@@ -145,14 +160,14 @@ impl Tail {
             segment,
             end_offset,
             position,
-            recent: [(Offset(-1), 0); RECENT],
-            turn: 0,
+            recent: None,
         }
     }
 
     pub(super) fn note(&mut self, base_offset: Offset, position: u64) {
-        self.recent[self.turn] = (base_offset, position);
-        self.turn = (self.turn + 1) % RECENT;
+        let recent = self.recent.get_or_insert_default();
+        recent.batches[recent.turn] = (base_offset, position);
+        recent.turn = (recent.turn + 1) % RECENT;
     }
 
     /// The position of a batch that begins with `offset`, if it is one of the last.
@@ -160,8 +175,8 @@ impl Tail {
         if offset == self.end_offset {
             return Some(self.position);
         }
-        self.recent
-            .iter()
+        let mut recent = self.recent.iter().flat_map(|recent| &recent.batches);
+        recent
             .find(|(base, _)| *base == offset)
             .map(|(_, position)| *position)
     }
@@ -185,7 +200,7 @@ impl Log {
     /// written by [`LogDirectory::create_log`](super::directory::LogDirectory::create_log).
     pub fn create(
         dir: PathBuf,
-        config: LogConfig,
+        config: impl Into<Arc<LogConfig>>,
         start_offset: Offset,
         storage: Storage,
         now: Timestamp,
@@ -205,19 +220,12 @@ impl Log {
     /// Opens the log in a directory, repairing its end when it was not stopped cleanly.
     pub fn open(
         dir: PathBuf,
-        config: LogConfig,
+        config: impl Into<Arc<LogConfig>>,
         options: LogOptions,
         storage: Storage,
     ) -> Result<Log, Error> {
-        let home = Home {
-            path: ArcSwap::from_pointee(dir),
-            fs: storage.fs,
-            open: storage.open,
-            health: storage.health,
-            // What a process that died has made may not be on the device.
-            names_dirty: AtomicBool::new(!options.clean),
-            is_new: AtomicBool::new(!options.clean),
-        };
+        let home = Home::new(dir, storage, options.clean);
+        let config = config.into();
         let recovered = recovery::recover(Arc::new(home), &config, &options)?;
         let active = recovered.active();
         let tail = Tail::new(active.base_offset(), recovered.end_offset, active.size());
@@ -233,7 +241,7 @@ impl Log {
         };
         Ok(Log {
             home: recovered.home,
-            config: ArcSwap::from_pointee(config),
+            config: ArcSwap::new(config),
             segments: ArcSwap::from_pointee(recovered.segments),
             tail: Mutex::new(tail),
             end_offset: AtomicI64::new(recovered.end_offset.0),
@@ -294,8 +302,8 @@ impl Log {
     }
 
     /// Takes other settings, from the next append, read or retention run on.
-    pub fn update_config(&self, config: LogConfig) {
-        self.config.store(Arc::new(config));
+    pub fn update_config(&self, config: impl Into<Arc<LogConfig>>) {
+        self.config.store(config.into());
     }
 
     pub(super) fn lock_for_append(&self) -> Result<MutexGuard<'_, Appender>, Error> {
@@ -383,7 +391,6 @@ impl Log {
         }
         let from = self.home.path.load_full();
         self.home.fs.rename(&from, &to).map_err(Error::io(&from))?;
-        lock(&self.epochs).moved(&to);
         self.home.path.store(Arc::new(to));
         Ok(())
     }

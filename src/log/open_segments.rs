@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use super::error::Error;
 use super::fs::{Fs, Mode};
 use super::health::Health;
+use super::log::Storage;
 use super::segment::{Segment, lock};
 use crate::ids::Offset;
 
@@ -78,6 +79,18 @@ pub(crate) struct Home {
 }
 
 impl Home {
+    /// `clean`: what a process made that died may not be on the device.
+    pub(crate) fn new(dir: PathBuf, storage: Storage, clean: bool) -> Home {
+        Home {
+            path: ArcSwap::from_pointee(dir),
+            fs: storage.fs,
+            open: storage.open,
+            health: storage.health,
+            names_dirty: AtomicBool::new(!clean),
+            is_new: AtomicBool::new(!clean),
+        }
+    }
+
     /// `<base offset>.<suffix>` in the log's directory.
     pub(crate) fn file(&self, base: Offset, suffix: &str) -> PathBuf {
         self.path.load().join(format!("{base:020}.{suffix}"))

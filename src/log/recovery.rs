@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use super::config::LogConfig;
-use super::epochs::{self, EpochEntry, Epochs};
+use super::epochs::{EpochEntry, Epochs};
 use super::error::Error;
 use super::listing;
 use super::log::LogOptions;
@@ -53,9 +53,8 @@ pub(super) fn recover(
     config: &LogConfig,
     options: &LogOptions,
 ) -> Result<Recovered, Error> {
-    let dir = home.path.load_full();
     let listing = listing::read(&home)?;
-    let mut epochs = Epochs::load(dir.join(epochs::FILE))?;
+    let mut epochs = Epochs::load(home.clone())?;
     let mut snapshots = listing.snapshots;
     let mut segments: Vec<Arc<Segment>> = listing
         .logs

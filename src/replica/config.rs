@@ -1,5 +1,7 @@
 //! What a topic's settings mean to a replica of it: how its log is kept and what its leader takes.
 
+use std::sync::Arc;
+
 use crate::config::TopicSettings;
 use crate::log::LogConfig;
 use crate::record::compress::Codec;
@@ -8,7 +10,8 @@ use crate::record::{Rules, TimestampType};
 /// The settings of a partition, read once for each change of its topic's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PartitionConfig {
-    pub log: LogConfig,
+    /// Shared with the log.
+    pub log: Arc<LogConfig>,
     pub rules: Rules,
     /// `min.insync.replicas`
     pub min_insync_replicas: usize,
@@ -30,7 +33,7 @@ pub enum FlushBefore {
 impl Default for PartitionConfig {
     fn default() -> PartitionConfig {
         PartitionConfig {
-            log: LogConfig::default(),
+            log: Arc::default(),
             rules: Rules::default(),
             min_insync_replicas: 1,
             flush_before: FlushBefore::Nothing,
@@ -83,7 +86,7 @@ impl PartitionConfig {
             _ => FlushBefore::Nothing,
         };
         PartitionConfig {
-            log,
+            log: Arc::new(log),
             rules,
             min_insync_replicas,
             flush_before,

@@ -28,7 +28,7 @@ pub(super) struct Found {
 pub(super) struct Opened {
     pub(super) name: TopicPartition,
     pub(super) directory: usize,
-    pub(super) log: Result<(Log, PartitionConfig), log::Error>,
+    pub(super) log: Result<(Log, Arc<PartitionConfig>), log::Error>,
 }
 
 #[derive(Debug)]
@@ -130,7 +130,7 @@ impl Directories {
         directory: usize,
         partition: &TopicPartition,
         topic_id: TopicId,
-        config: LogConfig,
+        config: Arc<LogConfig>,
         now: Timestamp,
     ) -> Result<Log, log::Error> {
         let created = self.all[directory]
@@ -151,7 +151,7 @@ impl Directories {
     /// directory, and puts the others aside.
     pub(super) fn open_all(
         &self,
-        wanted: &(impl Fn(&Found) -> Option<PartitionConfig> + Sync),
+        wanted: &(impl Fn(&Found) -> Option<Arc<PartitionConfig>> + Sync),
         now: Timestamp,
     ) -> Vec<Opened> {
         let opened = Mutex::new(Vec::new());
@@ -328,7 +328,7 @@ impl Directory {
         &self,
         found: &PartitionDirectory,
         directory: usize,
-        wanted: &impl Fn(&Found) -> Option<PartitionConfig>,
+        wanted: &impl Fn(&Found) -> Option<Arc<PartitionConfig>>,
         now: Timestamp,
         producer_id_expiration_ms: i64,
     ) -> Option<Opened> {

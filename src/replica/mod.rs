@@ -10,6 +10,7 @@ mod flusher;
 mod partition;
 mod replicas;
 pub mod session;
+mod shared_configs;
 mod upkeep;
 mod waiting;
 

@@ -146,7 +146,7 @@ impl Partition {
         topic_partition: TopicPartition,
         topic_id: TopicId,
         log: Arc<Log>,
-        config: PartitionConfig,
+        config: impl Into<Arc<PartitionConfig>>,
         high_watermark: Offset,
         flusher: Arc<Flusher>,
     ) -> Arc<Partition> {
@@ -155,7 +155,7 @@ impl Partition {
             topic_partition,
             topic_id,
             log,
-            config: ArcSwap::from_pointee(config),
+            config: ArcSwap::new(config.into()),
             role: RwLock::new(Role::NotLeader {
                 epoch: LeaderEpoch::UNKNOWN,
             }),
@@ -328,9 +328,9 @@ impl Partition {
     }
 
     /// Takes other settings, from the next append on.
-    pub fn update_config(&self, config: PartitionConfig) {
+    pub fn update_config(&self, config: impl Into<Arc<PartitionConfig>>) {
+        let config = config.into();
         self.log.update_config(config.log.clone());
-        let config = Arc::new(config);
         let former = self.config.swap(config.clone());
         let kinds = |config: &PartitionConfig| (config.flush_before, config.log.flush_ms);
         if kinds(&former) != kinds(&config) {

@@ -5,6 +5,7 @@
 //! wait for the disk are made off the reactor; a look-up waits for nothing.
 //! (kafka.server.ReplicaManager, kafka.log.LogManager)
 
+use std::cell::OnceCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +14,7 @@ use dashmap::DashMap;
 use super::config::PartitionConfig;
 use super::directories::{Directories, Found};
 use super::partition::{Error, Partition};
+use super::shared_configs::SharedConfigs;
 use crate::clock::Clock;
 use crate::config::{Layers, Settings};
 use crate::ids::{BrokerEpoch, DirectoryId, NodeId, PartitionIndex, TopicId, TopicPartition};
@@ -30,6 +32,7 @@ pub struct Replicas {
     clock: Clock,
     pub(super) directories: Directories,
     hosted: DashMap<Key, Hosted>,
+    configs: SharedConfigs,
     /// Whether the directories have been opened, by the first image.
     loaded: AtomicBool,
     /// Whether the logs are closed; locked by each piece of upkeep and while they are being closed, so that no upkeep
@@ -64,6 +67,7 @@ impl Replicas {
             settings,
             clock,
             hosted: DashMap::new(),
+            configs: SharedConfigs::default(),
             loaded: AtomicBool::new(false),
             closed: Mutex::new(false),
             checkpointing: Mutex::default(),
@@ -111,7 +115,7 @@ impl Replicas {
     }
 
     /// The settings of a topic by an image: its own, over those of the brokers, over the file's.
-    pub fn config_of(&self, image: &Image, topic: &str) -> PartitionConfig {
+    pub fn config_of(&self, image: &Image, topic: &str) -> Arc<PartitionConfig> {
         let look_up = |resource: Resource| {
             move |name: &str| {
                 image
@@ -128,33 +132,38 @@ impl Replicas {
             broker: &broker,
             cluster: &cluster,
         };
-        PartitionConfig::of(&self.settings.topic(layers))
+        self.configs
+            .share(PartitionConfig::of(&self.settings.topic(layers)))
     }
 
     /// Opens every log that the directories hold and the image names; puts others aside as strays.
     fn load(&self, image: &Image) {
         let now = self.clock.now();
-        let wanted = |found: &Found| -> Option<PartitionConfig> {
+        let configs: DashMap<TopicId, Arc<PartitionConfig>> = DashMap::new();
+        let wanted = |found: &Found| -> Option<Arc<PartitionConfig>> {
             let topic = image.topics().by_name(&found.name.topic)?;
             let here = topic
                 .partition(found.name.partition)
                 .is_some_and(|partition| partition.is_replica(self.node));
             // A log of before topic ids belongs to the topic of its name.
             let same = found.topic_id.is_none_or(|id| id == topic.id);
-            (here && same).then(|| self.config_of(image, &topic.name))
+            let config = || self.config_of(image, &topic.name);
+            (here && same).then(|| configs.entry(topic.id).or_insert_with(config).clone())
         };
         for opened in self.directories.open_all(&wanted, now) {
             let Some(topic) = image.topics().by_name(&opened.name.topic) else {
                 continue;
             };
-            let key = (topic.id, opened.name.partition);
+            let name = TopicPartition {
+                topic: topic.name.clone(),
+                partition: opened.name.partition,
+            };
+            let key = (topic.id, name.partition);
             let hosted = match opened.log {
                 Ok((log, config)) => {
-                    let known = self
-                        .directories
-                        .high_watermark(opened.directory, &opened.name);
+                    let known = self.directories.high_watermark(opened.directory, &name);
                     let partition = Partition::new(
-                        opened.name,
+                        name,
                         topic.id,
                         Arc::new(log),
                         config,
@@ -167,7 +176,7 @@ impl Replicas {
                     }
                 }
                 Err(error) => {
-                    tracing::error!(partition = %opened.name, %error, "the partition stays offline");
+                    tracing::error!(partition = %name, %error, "the partition stays offline");
                     self.directories.went_offline(opened.directory);
                     Hosted::Offline
                 }
@@ -176,8 +185,28 @@ impl Replicas {
         }
     }
 
-    /// Makes one partition what the image says of it.
-    fn settle(&self, image: &Image, topic: &Topic, index: PartitionIndex) {
+    /// Makes partitions of a topic what the image says of them.
+    fn settle_all(
+        &self,
+        image: &Image,
+        topic: &Topic,
+        partitions: impl Iterator<Item = PartitionIndex>,
+    ) {
+        let config = OnceCell::new();
+        let config = || {
+            config
+                .get_or_init(|| self.config_of(image, &topic.name))
+                .clone()
+        };
+        partitions.for_each(|index| self.settle(topic, index, &config));
+    }
+
+    fn settle(
+        &self,
+        topic: &Topic,
+        index: PartitionIndex,
+        config: &dyn Fn() -> Arc<PartitionConfig>,
+    ) {
         let Some(registration) = topic.partition(index) else {
             return;
         };
@@ -186,7 +215,7 @@ impl Replicas {
         }
         let key = (topic.id, index);
         if !self.hosted.contains_key(&key) {
-            let hosted = self.create(image, topic, index, registration);
+            let hosted = self.create(topic, index, registration, config());
             self.hosted.insert(key, hosted);
         }
         let Ok(partition) = self.get(topic.id, index) else {
@@ -204,16 +233,15 @@ impl Replicas {
 
     fn create(
         &self,
-        image: &Image,
         topic: &Topic,
         index: PartitionIndex,
         registration: &metadata::Partition,
+        config: Arc<PartitionConfig>,
     ) -> Hosted {
         let name = TopicPartition {
             topic: topic.name.clone(),
             partition: index,
         };
-        let config = self.config_of(image, &topic.name);
         let directory = self
             .directories
             .place(registration.directory(self.node), || {
@@ -381,9 +409,7 @@ impl MetadataListener for Replicas {
         if !self.loaded.load(Ordering::Acquire) {
             self.load(image);
             for topic in image.topics().iter() {
-                topic
-                    .indexed()
-                    .for_each(|(index, _)| self.settle(image, topic, index));
+                self.settle_all(image, topic, topic.indexed().map(|(index, _)| index));
             }
             self.loaded.store(true, Ordering::Release);
             return;
@@ -399,10 +425,7 @@ impl MetadataListener for Replicas {
         }
         for (id, changed) in &delta.topics {
             if let Some(topic) = image.topics().by_id(*id) {
-                changed
-                    .partitions
-                    .iter()
-                    .for_each(|index| self.settle(image, topic, *index));
+                self.settle_all(image, topic, changed.partitions.iter().copied());
             }
         }
         self.apply_configs(image, delta);

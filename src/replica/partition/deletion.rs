@@ -99,7 +99,8 @@ mod tests {
     fn only_a_leader_that_may_delete_lets_go_of_records() {
         let dir = tempfile::tempdir().unwrap();
         let mut config = PartitionConfig::default();
-        (config.log.compact, config.log.delete) = (true, false);
+        let log = Arc::make_mut(&mut config.log);
+        (log.compact, log.delete) = (true, false);
         let partition = partition_in(dir.path(), config.clone());
         assert!(matches!(
             partition.delete_records(None),
@@ -112,7 +113,7 @@ mod tests {
             partition.delete_records(None),
             Err(Error::CompactOnly)
         ));
-        config.log.delete = true;
+        Arc::make_mut(&mut config.log).delete = true;
         partition.update_config(config);
         assert!(partition.delete_records(None).is_ok());
     }
