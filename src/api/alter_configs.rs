@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 
 use super::config_changes::{Change, Judge, Told, assemble};
 use super::{Api, Context, Reply, controlled};
-use crate::controller::{Answer, Command, Operation};
+use crate::controller::{Command, Operation};
 use crate::error_code::ErrorCode;
 use crate::messages::alter_configs_request::AlterConfigsResource;
 use crate::messages::alter_configs_response::AlterConfigsResourceResponse;
@@ -40,25 +40,12 @@ impl Api for AlterConfigs {
         }
         let timeout_ms = ctx.broker.settings().int("request.timeout.ms");
         let refused = (blank.clone(), told.clone());
-        let pick = |answer| match answer {
-            Answer::AlterConfigs(response) => {
-                let mut decided = response.responses.into_iter();
-                Some(respond(blank, told, |_| decided.next()))
-            }
-            _ => None,
-        };
-        controlled::reply(
-            ctx,
-            Command::AlterConfigs(request),
-            timeout_ms,
-            pick,
-            |code| {
-                let (blank, told) = refused;
-                respond(blank, told, |blank| {
-                    Some(blank.clone().with_error_code(code.code()))
-                })
-            },
-        )
+        controlled::reply(ctx, Command::AlterConfigs(request), timeout_ms, |code| {
+            let (blank, told) = refused;
+            respond(blank, told, |blank| {
+                Some(blank.clone().with_error_code(code.code()))
+            })
+        })
     }
 }
 

@@ -1,18 +1,18 @@
 //! Requests that the controller decides: put in order at once, answered when the decision is committed or the client's
 //! time is up.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use super::{Context, Reply};
 use crate::controller::{Answer, Command, Error};
 use crate::error_code::ErrorCode;
 
-/// Gives a command to the controller. `pick` takes the response out of its answer, `refuse` makes one of an error.
-pub(super) fn reply<R: Send + 'static>(
+/// Gives a command to the controller, which answers it with an `R`; `refuse` makes one of an error.
+pub(super) fn reply<R: TryFrom<Answer, Error: Debug> + Send + 'static>(
     ctx: &Context<'_>,
     command: Command,
     timeout_ms: i32,
-    pick: impl FnOnce(Answer) -> Option<R> + Send + 'static,
     refuse: impl FnOnce(ErrorCode) -> R + Send + 'static,
 ) -> Reply<R> {
     // A client that gives no time is answered that it is over, and nothing is done. (QuorumController's deadlines)
@@ -23,7 +23,9 @@ pub(super) fn reply<R: Send + 'static>(
     let decided = ctx.broker.controller().submit(command);
     Reply::later(async move {
         match tokio::time::timeout(timeout, decided).await {
-            Ok(Ok(answer)) => pick(answer).expect("the controller answers what it was asked"),
+            Ok(Ok(answer)) => answer
+                .try_into()
+                .expect("the controller answers what it was asked"),
             Ok(Err(error)) => refuse(code(&error)),
             Err(_) => refuse(ErrorCode::RequestTimedOut),
         }

@@ -11,7 +11,7 @@
 use std::ops::RangeInclusive;
 
 use super::{Api, Context, Reply, controlled};
-use crate::controller::{Answer, Command};
+use crate::controller::Command;
 use crate::error_code::ErrorCode;
 use crate::messages::create_topics_response::CreatableTopicResult;
 use crate::messages::{CreateTopicsRequest, CreateTopicsResponse, TopicName};
@@ -24,22 +24,10 @@ impl Api for CreateTopics {
 
     fn handle(ctx: &mut Context<'_>, request: CreateTopicsRequest) -> Reply<CreateTopicsResponse> {
         let timeout_ms = request.timeout_ms;
-        let names: Vec<TopicName> = request
-            .topics
-            .iter()
-            .map(|topic| topic.name.clone())
-            .collect();
-        let pick = |answer| match answer {
-            Answer::CreateTopics(response) => Some(response),
-            _ => None,
-        };
-        controlled::reply(
-            ctx,
-            Command::CreateTopics(request),
-            timeout_ms,
-            pick,
-            |code| error(names, code),
-        )
+        let names = request.topics.iter().map(|topic| topic.name.clone());
+        let names = names.collect();
+        let command = Command::CreateTopics(request);
+        controlled::reply(ctx, command, timeout_ms, |code| error(names, code))
     }
 }
 

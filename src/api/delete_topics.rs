@@ -10,7 +10,7 @@
 use std::ops::RangeInclusive;
 
 use super::{Api, Context, Reply, controlled};
-use crate::controller::{Answer, Command};
+use crate::controller::Command;
 use crate::error_code::ErrorCode;
 use crate::messages::delete_topics_request::DeleteTopicState;
 use crate::messages::delete_topics_response::DeletableTopicResult;
@@ -36,17 +36,8 @@ impl Api for DeleteTopics {
             };
             return Reply::Now(error(asked, code));
         }
-        let pick = |answer| match answer {
-            Answer::DeleteTopics(response) => Some(response),
-            _ => None,
-        };
-        controlled::reply(
-            ctx,
-            Command::DeleteTopics(request),
-            timeout_ms,
-            pick,
-            |code| error(asked, code),
-        )
+        let command = Command::DeleteTopics(request);
+        controlled::reply(ctx, command, timeout_ms, |code| error(asked, code))
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 
 use super::config_changes::{Change, Judge, Told, assemble};
 use super::{Api, Context, Reply, controlled};
-use crate::controller::{Answer, Command};
+use crate::controller::Command;
 use crate::error_code::ErrorCode;
 use crate::messages::incremental_alter_configs_request::AlterConfigsResource;
 use crate::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
@@ -40,18 +40,10 @@ impl Api for IncrementalAlterConfigs {
         }
         let timeout_ms = ctx.broker.settings().int("request.timeout.ms");
         let refused = (blank.clone(), told.clone());
-        let pick = |answer| match answer {
-            Answer::IncrementalAlterConfigs(response) => {
-                let mut decided = response.responses.into_iter();
-                Some(respond(blank, told, |_| decided.next()))
-            }
-            _ => None,
-        };
         controlled::reply(
             ctx,
             Command::IncrementalAlterConfigs(request),
             timeout_ms,
-            pick,
             |code| {
                 let (blank, told) = refused;
                 respond(blank, told, |blank| {

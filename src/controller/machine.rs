@@ -70,6 +70,32 @@ pub enum Answer {
     RegisterController(ControllerRegistrationResponse),
 }
 
+macro_rules! carried {
+    ($($kind:ident: $response:ty),+ $(,)?) => {
+        $(
+            /// The response, where the answer is to such a request.
+            impl TryFrom<Answer> for $response {
+                type Error = Answer;
+
+                fn try_from(answer: Answer) -> Result<$response, Answer> {
+                    match answer {
+                        Answer::$kind(response) => Ok(response),
+                        other => Err(other),
+                    }
+                }
+            }
+        )+
+    };
+}
+
+carried! {
+    CreateTopics: CreateTopicsResponse,
+    DeleteTopics: DeleteTopicsResponse,
+    CreatePartitions: CreatePartitionsResponse,
+    AlterConfigs: AlterConfigsResponse,
+    IncrementalAlterConfigs: IncrementalAlterConfigsResponse,
+}
+
 /// What a command leads to. The records are appended as one batch: they count all together or not at all.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {

@@ -44,7 +44,7 @@ fn with(flush_before: FlushBefore) -> PartitionConfig {
 
 fn with_log(log: LogConfig) -> PartitionConfig {
     PartitionConfig {
-        log,
+        log: log.into(),
         ..PartitionConfig::default()
     }
 }
