@@ -2,6 +2,7 @@
 //!
 //! `server` starts and stops it; nothing below `api` knows it.
 
+pub mod directories;
 pub mod lifecycle;
 pub mod producer_ids;
 
@@ -14,8 +15,6 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::controller::{self, Controller, Machine};
 use crate::coordinator::groups::GroupCoordinator;
-use crate::ids::BrokerEpoch;
-use crate::log::directory::LogDirectory;
 use crate::metadata::storage::{self, Storage};
 use crate::metadata::{Image, MetadataListener, Published};
 use crate::replica::Replicas;
@@ -29,11 +28,20 @@ pub enum StartError {
     #[error(transparent)]
     Storage(#[from] storage::Error),
     #[error(transparent)]
-    Directory(#[from] crate::log::Error),
+    Directories(#[from] directories::Unusable),
     #[error(transparent)]
     Controller(#[from] controller::StartError),
     #[error(transparent)]
     Lifecycle(#[from] lifecycle::Error),
+}
+
+/// Why a node that was running cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("the metadata log: {0}")]
+    Controller(#[from] controller::Error),
+    #[error(transparent)]
+    Directories(#[from] directories::Unusable),
 }
 
 /// What went wrong while a node stopped; it has stopped all the same.
@@ -57,8 +65,8 @@ pub struct Broker {
     groups: Arc<GroupCoordinator>,
     fetch_sessions: Sessions,
     producer_ids: ProducerIds,
-    /// Runs for as long as the logs are open.
-    upkeep: Mutex<Option<JoinHandle<()>>>,
+    /// Run for as long as the logs are open.
+    upkeep: Mutex<Vec<JoinHandle<()>>>,
     /// Holds the locks on the log directories.
     _storage: Storage,
 }
@@ -74,12 +82,8 @@ impl Broker {
         let storage = Storage::open(&settings, clock.now())?;
         let cluster_id: Arc<str> = storage.cluster_id.as_str().into();
         let metadata = Arc::new(Published::of(Image::empty()));
-        let directories = open_directories(&settings, &storage)?;
-        let log_dirs = directories.iter().map(|(id, _)| *id).collect();
-        let stops = directories
-            .iter()
-            .map(|(_, directory)| directory.clean_shutdown());
-        let previous_epoch = epoch_of_clean_stop(stops);
+        let directories = directories::open(&settings, &storage)?;
+        let previous_epoch = directories::epoch_of_clean_stop(&directories);
         let replicas = Arc::new(Replicas::new(settings.clone(), clock.clone(), directories));
         let look_up = {
             let replicas = replicas.clone();
@@ -96,11 +100,16 @@ impl Broker {
             &settings,
             cluster_id.clone(),
             addresses,
-            log_dirs,
+            replicas.directory_state(),
             previous_epoch,
         );
+        let watch = tokio::spawn(replicas.clone().watch_directories());
         let lifecycle = Lifecycle::register(controller.clone(), metadata.clone(), identity).await?;
-        let upkeep = tokio::spawn(replicas.clone().run());
+        let upkeep = vec![
+            watch,
+            tokio::spawn(replicas.clone().run()),
+            tokio::spawn(directories::tell(replicas.clone(), lifecycle.clone())),
+        ];
         let slots =
             usize::try_from(settings.max_incremental_fetch_session_cache_slots()).unwrap_or(0);
         let broker = Arc::new(Broker {
@@ -112,7 +121,7 @@ impl Broker {
             groups,
             fetch_sessions: Sessions::new(slots),
             producer_ids: ProducerIds::new(lifecycle.clone()),
-            upkeep: Mutex::new(Some(upkeep)),
+            upkeep: Mutex::new(upkeep),
             lifecycle,
             settings,
             _storage: storage,
@@ -124,15 +133,12 @@ impl Broker {
     /// Hands over what it leads, closes the logs and marks them as cleanly stopped. Clients are no longer served.
     pub async fn stop(&self) -> Result<(), StopError> {
         let released = self.lifecycle.shut_down().await;
-        let upkeep = self
-            .upkeep
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(upkeep) = upkeep {
-            upkeep.abort();
+        let upkeep =
+            std::mem::take(&mut *self.upkeep.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in upkeep {
+            task.abort();
             // Aborted or not, it has ended.
-            let _ = upkeep.await;
+            let _ = task.await;
         }
         let (replicas, epoch) = (self.replicas.clone(), self.lifecycle.epoch());
         let closed = tokio::task::spawn_blocking(move || replicas.shut_down(epoch)).await;
@@ -141,10 +147,12 @@ impl Broker {
         Ok(released?)
     }
 
-    /// Resolves when the node cannot go on, with the reason: the metadata log cannot be written any more.
-    pub async fn failed(&self) -> controller::Error {
-        self.controller.closed().await;
-        controller::Error::Stopped
+    /// Resolves when the node cannot go on, with the reason.
+    pub async fn failed(&self) -> Failure {
+        tokio::select! {
+            () = self.controller.closed() => Failure::Controller(controller::Error::Stopped),
+            unusable = directories::unusable(&self.settings, &self.replicas) => unusable.into(),
+        }
     }
 
     pub fn settings(&self) -> &Arc<Settings> {
@@ -188,50 +196,5 @@ impl Broker {
 
     pub fn producer_ids(&self) -> &ProducerIds {
         &self.producer_ids
-    }
-}
-
-/// The broker epoch of the last run, where it stopped all directories cleanly: one that was not, or that was last
-/// used by another run, may have lost records. (LogManager.readBrokerEpochFromCleanShutdownFiles)
-fn epoch_of_clean_stop(
-    mut directories: impl Iterator<Item = Option<BrokerEpoch>>,
-) -> Option<BrokerEpoch> {
-    let first = directories.next()??;
-    directories
-        .all(|other| other == Some(first))
-        .then_some(first)
-}
-
-/// The directories of `log.dirs`, in their order.
-fn open_directories(
-    settings: &Settings,
-    storage: &Storage,
-) -> Result<Vec<(crate::ids::DirectoryId, LogDirectory)>, crate::log::Error> {
-    let log_storage = crate::log::Storage::default();
-    let directory = |path: &std::path::PathBuf| {
-        let id = storage.directories.get(path).copied().unwrap_or_default();
-        Ok((id, LogDirectory::open(path.clone(), log_storage.clone())?))
-    };
-    settings.log_dirs().iter().map(directory).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stop_is_clean_when_it_was_in_all_directories() {
-        let of = |epochs: &[Option<i64>]| {
-            epoch_of_clean_stop(epochs.iter().map(|epoch| epoch.map(BrokerEpoch)))
-        };
-        assert_eq!(of(&[Some(5), Some(5)]), Some(BrokerEpoch(5)));
-        for epochs in [
-            &[Some(5), Some(4)][..],
-            &[Some(5), None],
-            &[None, Some(5)],
-            &[],
-        ] {
-            assert_eq!(of(epochs), None, "{epochs:?}");
-        }
     }
 }

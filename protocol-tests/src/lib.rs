@@ -2,8 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use dohle::broker::Broker;
 use dohle::config::Settings;
 use dohle::messages::{Message, Request, RequestHeader, ResponseHeader, Writer, text};
 use dohle::server::Server;
@@ -24,7 +26,15 @@ impl Node {
 
     /// Starts with some settings changed.
     pub async fn start_with(overrides: &[(&str, &str)]) -> Node {
-        let data = tempfile::tempdir().expect("a folder for the data");
+        Node::start_in(
+            tempfile::tempdir().expect("a folder for the data"),
+            overrides,
+        )
+        .await
+    }
+
+    /// Starts with its data in this folder.
+    pub async fn start_in(data: tempfile::TempDir, overrides: &[(&str, &str)]) -> Node {
         let overrides: Vec<_> = overrides
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -39,12 +49,20 @@ impl Node {
 
     /// Stops cleanly and starts again on the same data, on other ports.
     pub async fn restart(self) -> Node {
+        self.restart_with(&[]).await
+    }
+
+    /// The same with some settings changed, or given once more.
+    pub async fn restart_with(self, changed: &[(&str, &str)]) -> Node {
         let Node {
             data,
-            overrides,
+            mut overrides,
             server,
         } = self;
         server.stop().await.expect("a clean stop");
+        for (name, value) in changed {
+            overrides.push(((*name).to_owned(), (*value).to_owned()));
+        }
         let server = serve(&data, &overrides).await;
         Node {
             data,
@@ -69,6 +87,10 @@ impl Node {
                 .expect("the node listens"),
             correlation_id: 0,
         }
+    }
+
+    pub fn broker(&self) -> &Arc<Broker> {
+        self.server.broker()
     }
 
     pub fn data(&self) -> &std::path::Path {

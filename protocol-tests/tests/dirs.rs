@@ -1,15 +1,24 @@
 //! Requests about logs and where they lie, answered as Kafka 4.3.0 answered them. What Kafka takes out of hash maps comes
 //! in any order, and bytes of a disk are its own: both are put aside before answers are compared.
 
+use std::path::Path;
+
 use bytes::Bytes;
+use dohle::ids::{PartitionIndex, Timestamp};
 use dohle::messages::{
-    CreateTopicsRequest, DeleteRecordsRequest, DeleteRecordsResponse, DescribeProducersRequest,
-    DescribeProducersResponse, ListOffsetsRequest, ListOffsetsResponse, Message,
-    OffsetForLeaderEpochRequest, ProduceRequest, Request, ResponseHeader,
+    AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse, CreatePartitionsRequest,
+    CreateTopicsRequest, DeleteRecordsRequest, DeleteRecordsResponse, DescribeLogDirsRequest,
+    DescribeLogDirsResponse, DescribeProducersRequest, DescribeProducersResponse, FetchRequest,
+    ListOffsetsRequest, ListOffsetsResponse, Message, MetadataRequest, MetadataResponse,
+    OffsetForLeaderEpochRequest, ProduceRequest, Request, ResponseHeader, text,
 };
+use dohle::metadata::Image;
 use protocol_tests::{Connection, Node};
 
 const LOGS: &str = include_str!("../fixtures/dirs/dirs.tsv");
+const JBOD: &str = include_str!("../fixtures/dirs/jbod.tsv");
+const OFFLINE: &str = include_str!("../fixtures/dirs/offline.tsv");
+const CORDONED: &str = include_str!("../fixtures/dirs/cordoned.tsv");
 
 /// One request of a fixture with its answer.
 struct Asked<'a> {
@@ -45,6 +54,14 @@ impl Asked<'_> {
         connection
             .send_body(R::KEY, self.version, &self.request)
             .await;
+        self.compare::<R>(connection, arrange).await;
+    }
+
+    async fn compare<R: Request>(
+        &self,
+        connection: &mut Connection,
+        arrange: impl Fn(&mut R::Response),
+    ) {
         let mut frame = connection.receive_frame().await.expect("an answer");
         ResponseHeader::read(&mut frame, R::KEY, self.version).expect("a header");
         let [theirs, ours] = [self.response.clone(), frame].map(|body| {
@@ -54,28 +71,63 @@ impl Asked<'_> {
         });
         assert_eq!(ours, theirs, "{}", self.line);
     }
-}
 
-fn unhex(text: &str) -> Bytes {
-    let digit = |at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex");
-    (0..text.len()).step_by(2).map(digit).collect()
-}
-
-#[tokio::test]
-async fn records_epochs_and_producers_are_answered_as_by_kafka() {
-    let mut node = Node::start().await;
-    let mut connection = node.connect().await;
-    for line in LOGS.lines().filter(|line| !line.starts_with('#')) {
-        if line == "restart" {
-            drop(connection);
-            node = node.restart().await;
-            connection = node.connect().await;
-            continue;
+    /// Asks a node whose log directories lie in `data`, as those that were asked lay in /data.
+    async fn check_in(&self, connection: &mut Connection, data: &Path) {
+        let data = data.to_str().expect("a path");
+        match self.api {
+            "DescribeLogDirs" => {
+                let arrange = |response: &mut DescribeLogDirsResponse| {
+                    for directory in &mut response.results {
+                        directory.log_dir = text(directory.log_dir.replace(data, "/data"));
+                        directory.total_bytes = directory.total_bytes.signum();
+                        directory.usable_bytes = directory.usable_bytes.signum();
+                        directory.topics.sort_by(|a, b| a.name.cmp(&b.name));
+                        for topic in &mut directory.topics {
+                            topic
+                                .partitions
+                                .sort_by_key(|partition| partition.partition_index);
+                        }
+                    }
+                };
+                self.check::<DescribeLogDirsRequest>(connection, arrange)
+                    .await;
+            }
+            "AlterReplicaLogDirs" => {
+                let request = self.request.clone();
+                let mut request =
+                    AlterReplicaLogDirsRequest::decode(request, self.version).expect("a request");
+                for directory in &mut request.dirs {
+                    directory.path = text(directory.path.replace("/data", data));
+                }
+                connection.send(&request, self.version).await;
+                let sort = |response: &mut AlterReplicaLogDirsResponse| {
+                    for topic in &mut response.results {
+                        topic
+                            .partitions
+                            .sort_by_key(|partition| partition.partition_index);
+                    }
+                };
+                self.compare::<AlterReplicaLogDirsRequest>(connection, sort)
+                    .await;
+            }
+            "Metadata" => {
+                let arrange = |response: &mut MetadataResponse| {
+                    response.cluster_id = None;
+                    response.brokers.clear();
+                };
+                self.check::<MetadataRequest>(connection, arrange).await;
+            }
+            _ => self.check_record(connection).await,
         }
-        let (asked, to) = (Asked::parse(line), &mut connection);
-        match asked.api {
-            "CreateTopics" => asked.check::<CreateTopicsRequest>(to, |_| {}).await,
-            "Produce" => asked.check::<ProduceRequest>(to, |_| {}).await,
+    }
+
+    async fn check_record(&self, to: &mut Connection) {
+        match self.api {
+            "CreateTopics" => self.check::<CreateTopicsRequest>(to, |_| {}).await,
+            "CreatePartitions" => self.check::<CreatePartitionsRequest>(to, |_| {}).await,
+            "Produce" => self.check::<ProduceRequest>(to, |_| {}).await,
+            "Fetch" => self.check::<FetchRequest>(to, |_| {}).await,
             "ListOffsets" => {
                 let sort = |response: &mut ListOffsetsResponse| {
                     for topic in &mut response.topics {
@@ -84,7 +136,7 @@ async fn records_epochs_and_producers_are_answered_as_by_kafka() {
                             .sort_by_key(|partition| partition.partition_index);
                     }
                 };
-                asked.check::<ListOffsetsRequest>(to, sort).await;
+                self.check::<ListOffsetsRequest>(to, sort).await;
             }
             "DeleteRecords" => {
                 let sort = |response: &mut DeleteRecordsResponse| {
@@ -95,10 +147,10 @@ async fn records_epochs_and_producers_are_answered_as_by_kafka() {
                             .sort_by_key(|partition| partition.partition_index);
                     }
                 };
-                asked.check::<DeleteRecordsRequest>(to, sort).await;
+                self.check::<DeleteRecordsRequest>(to, sort).await;
             }
             "OffsetForLeaderEpoch" => {
-                asked.check::<OffsetForLeaderEpochRequest>(to, |_| {}).await;
+                self.check::<OffsetForLeaderEpochRequest>(to, |_| {}).await;
             }
             "DescribeProducers" => {
                 let sort = |response: &mut DescribeProducersResponse| {
@@ -109,10 +161,112 @@ async fn records_epochs_and_producers_are_answered_as_by_kafka() {
                             .sort_by_key(|producer| producer.producer_id.0);
                     }
                 };
-                asked.check::<DescribeProducersRequest>(to, sort).await;
+                self.check::<DescribeProducersRequest>(to, sort).await;
             }
             other => panic!("{other} is not asked"),
         }
+    }
+}
+
+fn unhex(text: &str) -> Bytes {
+    let digit = |at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex");
+    (0..text.len()).step_by(2).map(digit).collect()
+}
+
+fn lines(fixture: &str) -> impl Iterator<Item = &str> {
+    fixture.lines().filter(|line| !line.starts_with('#'))
+}
+
+#[tokio::test]
+async fn records_epochs_and_producers_are_answered_as_by_kafka() {
+    let mut node = Node::start().await;
+    let mut connection = node.connect().await;
+    for line in lines(LOGS) {
+        if line == "restart" {
+            drop(connection);
+            node = node.restart().await;
+            connection = node.connect().await;
+            continue;
+        }
+        Asked::parse(line).check_record(&mut connection).await;
+    }
+    node.stop().await;
+}
+
+/// A node with the log directories a, b and c.
+async fn with_three_directories(overrides: &[(&str, &str)]) -> Node {
+    let data = tempfile::tempdir().expect("a folder for the data");
+    let directories = ["a", "b", "c"].map(|name| data.path().join(name).display().to_string());
+    let log_dirs = directories.join(",");
+    let overrides = [&[("log.dirs", &*log_dirs)][..], overrides].concat();
+    Node::start_in(data, &overrides).await
+}
+
+#[tokio::test]
+async fn several_log_directories_are_described_as_by_kafka() {
+    let node = with_three_directories(&[]).await;
+    let data = node.data().to_owned();
+    let mut connection = node.connect().await;
+    for line in lines(JBOD) {
+        Asked::parse(line).check_in(&mut connection, &data).await;
+    }
+    node.stop().await;
+}
+
+/// A directory fails while the node runs, is broken when it starts, and is repaired.
+#[tokio::test]
+async fn an_offline_directory_is_answered_as_by_kafka() {
+    let mut node = with_three_directories(&[]).await;
+    let data = node.data().to_owned();
+    let [lost, away] = ["b", "away"].map(|name| data.join(name));
+    let mut connection = node.connect().await;
+    for line in lines(OFFLINE) {
+        match line {
+            "fail" => {
+                std::fs::rename(&lost, &away).expect("it can be moved");
+                let partition = (node.broker().image().topics().by_name("t"))
+                    .and_then(|t| node.broker().replicas().get(t.id, PartitionIndex(1)).ok())
+                    .expect("t-1 is there");
+                let rolled = partition.log().roll(Timestamp(0));
+                rolled.expect_err("the directory is gone");
+                let is_told = |image: &Image| {
+                    let t = image.topics().by_name("t").expect("it is there");
+                    let partition = t.partition(PartitionIndex(1)).expect("it is there");
+                    partition.leader.is_none()
+                };
+                node.broker().metadata().wait_for(is_told).await;
+            }
+            "break" => {
+                std::fs::write(&lost, "").expect("its name is free");
+                node = node.restart().await;
+                connection = node.connect().await;
+            }
+            "repair" => {
+                std::fs::remove_file(&lost).expect("nobody uses it");
+                std::fs::rename(&away, &lost).expect("its name is free");
+                node = node.restart().await;
+                connection = node.connect().await;
+            }
+            _ => Asked::parse(line).check_in(&mut connection, &data).await,
+        }
+    }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn cordoned_directories_are_answered_as_by_kafka() {
+    let mut node = with_three_directories(&[]).await;
+    let data = node.data().to_owned();
+    let mut connection = node.connect().await;
+    for line in lines(CORDONED) {
+        if let Some(cordoned) = line.strip_prefix("cordon ") {
+            let cordoned = cordoned.replace("/data", data.to_str().expect("a path"));
+            let cordoned = [("cordoned.log.dirs", &*cordoned)];
+            node = node.restart_with(&cordoned).await;
+            connection = node.connect().await;
+            continue;
+        }
+        Asked::parse(line).check_in(&mut connection, &data).await;
     }
     node.stop().await;
 }

@@ -34,6 +34,7 @@ mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
+mod describe_log_dirs;
 mod describe_producers;
 mod describe_quorum;
 mod describe_topic_partitions;
@@ -184,6 +185,7 @@ pub(crate) static TABLE: &[Entry] = &[
     entry::<offset_for_leader_epoch::OffsetForLeaderEpoch>(),
     entry::<describe_configs::DescribeConfigs>(),
     entry::<alter_configs::AlterConfigs>(),
+    entry::<describe_log_dirs::DescribeLogDirs>(),
     entry::<create_partitions::CreatePartitions>(),
     entry::<delete_groups::DeleteGroups>(),
     entry::<incremental_alter_configs::IncrementalAlterConfigs>(),

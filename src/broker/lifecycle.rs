@@ -24,6 +24,7 @@ use crate::messages::{
 };
 use crate::metadata::storage::host_name;
 use crate::metadata::{Endpoint, Published};
+use crate::replica::DirectoryState;
 
 /// Before a registration or heartbeat that was refused is tried again.
 const RETRY_BACKOFF: Duration = Duration::from_millis(50);
@@ -52,8 +53,8 @@ pub struct Identity {
     /// Those of the controller in this process; empty when it is a broker alone.
     pub controller_endpoints: Vec<Endpoint>,
     pub rack: Option<String>,
-    /// The directories that are online.
-    pub log_dirs: Vec<DirectoryId>,
+    /// The log directories: those that are online are registered, of the others the heartbeats tell.
+    pub directories: watch::Receiver<DirectoryState>,
     /// What `.kafka_cleanshutdown` said when the broker started.
     pub previous_epoch: Option<BrokerEpoch>,
     pub heartbeat_interval: Duration,
@@ -66,7 +67,7 @@ impl Identity {
         settings: &Settings,
         cluster_id: impl Into<Arc<str>>,
         addresses: &[(Arc<str>, SocketAddr)],
-        log_dirs: Vec<DirectoryId>,
+        directories: watch::Receiver<DirectoryState>,
         previous_epoch: Option<BrokerEpoch>,
     ) -> Identity {
         let ms = |name| Duration::from_millis(u64::try_from(settings.int(name)).unwrap_or(0));
@@ -87,7 +88,7 @@ impl Identity {
                 .collect(),
             controller_endpoints,
             rack: settings.rack().map(str::to_owned),
-            log_dirs,
+            directories,
             previous_epoch,
             heartbeat_interval: ms("broker.heartbeat.interval.ms"),
             registration_timeout: ms("initial.broker.registration.timeout.ms"),
@@ -219,14 +220,15 @@ impl Lifecycle {
     }
 
     async fn heartbeat(&self, want_shut_down: bool) -> Result<BrokerHeartbeatResponse, Error> {
+        let directories = self.identity.directories.borrow().clone();
         let request = BrokerHeartbeatRequest {
             broker_id: self.identity.node_id.0,
             broker_epoch: self.epoch.0,
             current_metadata_offset: self.published.peek().provenance().end_offset.0 - 1,
             want_fence: false,
             want_shut_down,
-            offline_log_dirs: Vec::new(),
-            cordoned_log_dirs: Some(Vec::new()),
+            offline_log_dirs: uuids(&directories.offline),
+            cordoned_log_dirs: Some(uuids(&directories.cordoned)),
             ..Default::default()
         };
         match self
@@ -257,8 +259,19 @@ impl Lifecycle {
 /// Keeps the broker's session alive until it is gone.
 async fn heartbeats(lifecycle: std::sync::Weak<Lifecycle>, interval: Duration) {
     let mut wait = interval;
+    let Some(mut directories) = lifecycle
+        .upgrade()
+        .map(|lifecycle| lifecycle.identity.directories.clone())
+    else {
+        return;
+    };
+    // Changes from here on are told at once. The last heartbeat may have missed an earlier one.
+    let mut may_change = true;
     loop {
-        sleep(wait).await;
+        tokio::select! {
+            () = sleep(wait) => {}
+            changed = directories.changed(), if may_change => may_change = changed.is_ok(),
+        }
         let Some(lifecycle) = lifecycle.upgrade() else {
             return;
         };
@@ -322,6 +335,10 @@ async fn register(
     }
 }
 
+fn uuids(ids: &[DirectoryId]) -> Vec<uuid::Uuid> {
+    ids.iter().map(|id| id.0).collect()
+}
+
 fn broker_request(identity: &Identity, incarnation_id: KafkaUuid) -> BrokerRegistrationRequest {
     let listeners = identity.endpoints.iter().map(|endpoint| {
         broker_registration_request::Listener::default()
@@ -343,7 +360,7 @@ fn broker_request(identity: &Identity, incarnation_id: KafkaUuid) -> BrokerRegis
         .with_listeners(listeners.collect())
         .with_features(features.collect())
         .with_rack(identity.rack.as_ref().map(text))
-        .with_log_dirs(identity.log_dirs.iter().map(|id| id.0).collect())
+        .with_log_dirs(uuids(&identity.directories.borrow().online))
         .with_previous_broker_epoch(identity.previous_epoch.map_or(-1, |epoch| epoch.0))
 }
 

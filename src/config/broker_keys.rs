@@ -50,7 +50,7 @@ pub const BROKER_KEYS: &[Key] = &[
     int("controller.quota.window.num", "11").min(1),
     int("controller.quota.window.size.seconds", "1").min(1),
     int("controller.socket.timeout.ms", "30000"),
-    list("cordoned.log.dirs", "").distinct(&[]).per_broker(),
+    list("cordoned.log.dirs", "").distinct(&[]).per_broker().acts(),
     unset(Kind::Class, "create.topic.policy.class.name").protects(),
     int("default.replication.factor", "1").acts(),
     long("delegation.token.expiry.check.interval.ms", "3600000").min(1),

@@ -64,6 +64,19 @@ pub(super) fn changes(image: &Image, settings: &Settings, event: Event) -> Vec<M
     records
 }
 
+/// The change that an event makes of one partition, as it stands after changes that are not in the image yet.
+pub(super) fn change_of_one(
+    image: &Image,
+    settings: &Settings,
+    topic: &Topic,
+    (index, partition): (PartitionIndex, &Partition),
+    event: Event,
+) -> Option<MetadataRecord> {
+    let rules = Rules::of(image, settings, topic);
+    let change = PartitionChange::new(image, &rules, partition, event);
+    change.build(topic.id, index).map(MetadataRecord::from)
+}
+
 /// Whether a broker leads a partition.
 pub(super) fn has_leaderships(image: &Image, node: NodeId) -> bool {
     let leads = |topic: &Topic| {

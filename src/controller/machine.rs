@@ -13,12 +13,12 @@ use crate::messages::records::frame::MetadataRecord;
 use crate::messages::records::metadata::{NoOpRecord, ProducerIdsRecord};
 use crate::messages::{
     AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterConfigsRequest,
-    AlterConfigsResponse, BrokerHeartbeatRequest, BrokerHeartbeatResponse,
-    BrokerRegistrationRequest, BrokerRegistrationResponse, ControllerRegistrationRequest,
-    ControllerRegistrationResponse, CreatePartitionsRequest, CreatePartitionsResponse,
-    CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
-    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, UnregisterBrokerRequest,
-    UnregisterBrokerResponse,
+    AlterConfigsResponse, AssignReplicasToDirsRequest, AssignReplicasToDirsResponse,
+    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest,
+    BrokerRegistrationResponse, ControllerRegistrationRequest, ControllerRegistrationResponse,
+    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
+    DeleteTopicsRequest, DeleteTopicsResponse, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse, UnregisterBrokerRequest, UnregisterBrokerResponse,
 };
 use crate::metadata::Image;
 
@@ -47,6 +47,7 @@ pub enum Command {
     RegisterBroker(BrokerRegistrationRequest),
     UnregisterBroker(UnregisterBrokerRequest),
     BrokerHeartbeat(BrokerHeartbeatRequest),
+    AssignReplicasToDirs(AssignReplicasToDirsRequest),
     RegisterController(ControllerRegistrationRequest),
     /// Fences the brokers that have not been heard of for too long; due at [`Machine::next_deadline`].
     FenceStaleBrokers,
@@ -67,6 +68,7 @@ pub enum Answer {
     RegisterBroker(BrokerRegistrationResponse),
     UnregisterBroker(UnregisterBrokerResponse),
     BrokerHeartbeat(BrokerHeartbeatResponse),
+    AssignReplicasToDirs(AssignReplicasToDirsResponse),
     RegisterController(ControllerRegistrationResponse),
 }
 
@@ -246,6 +248,7 @@ impl Machine {
             Command::RegisterBroker(request) => self.register_broker(image, request, now),
             Command::UnregisterBroker(request) => self.unregister_broker(image, request),
             Command::BrokerHeartbeat(request) => self.broker_heartbeat(image, request, now),
+            Command::AssignReplicasToDirs(request) => self.assign_replicas_to_dirs(image, request),
             Command::RegisterController(request) => {
                 super::features::register_controller(image, request)
             }

@@ -6,6 +6,7 @@
 //! [`machine`] and the modules under it are pure: image, command, time and chance in; records and answer out. [`raft`]
 //! keeps the log and does not know what it says. [`driver`] takes commands from the one to the other.
 
+mod assignments;
 mod bootstrap;
 mod brokers;
 mod configs;

@@ -169,6 +169,20 @@ impl LogDirectory {
         Ok(found)
     }
 
+    /// The logs that are in use, by their directories' names alone, as far as these can be read.
+    pub fn current_logs(&self) -> Vec<(TopicPartition, PathBuf)> {
+        let Ok(entries) = fs::read_dir(&self.path) else {
+            return Vec::new();
+        };
+        let current = entries.filter_map(|entry| {
+            let entry = entry.ok()?;
+            let (partition, kind) = parse_name(entry.file_name().to_str()?)?;
+            let is_log = kind == Kind::Current && &*partition.topic != CLUSTER_METADATA;
+            is_log.then(|| (partition, entry.path()))
+        });
+        current.collect()
+    }
+
     /// Opens a log that [`LogDirectory::partitions`] has found.
     pub fn open_log(
         &self,

@@ -59,7 +59,7 @@ pub enum Error {
     Checkpoint(#[from] checkpoint::Error),
 }
 
-fn failed(path: &Path) -> impl Fn(io::Error) -> Error {
+fn failed_at(path: &Path) -> impl Fn(io::Error) -> Error {
     move |source| Error::Io {
         path: path.to_owned(),
         source,
@@ -151,7 +151,7 @@ impl MetaProperties {
             fs::rename(&part, &path)?;
             File::open(directory)?.sync_all()
         };
-        write().map_err(failed(&path))
+        write().map_err(failed_at(&path))
     }
 }
 
@@ -226,11 +226,11 @@ pub struct Format {
 impl Format {
     /// Makes `directory` a log directory, creating it if need be.
     pub fn apply(&self, directory: &Path, now: Timestamp) -> Result<(), Error> {
-        fs::create_dir_all(directory).map_err(failed(directory))?;
+        fs::create_dir_all(directory).map_err(failed_at(directory))?;
         let is_metadata_dir = directory == self.metadata_dir.0;
         if let Some(voters) = self.voters.as_ref().filter(|_| is_metadata_dir) {
             let log = directory.join(format!("{CLUSTER_METADATA}-0"));
-            fs::create_dir_all(&log).map_err(failed(&log))?;
+            fs::create_dir_all(&log).map_err(failed_at(&log))?;
             let quorum = Quorum {
                 kraft_version: 1,
                 voters: voters.clone(),
@@ -345,6 +345,8 @@ pub struct Storage {
     pub cluster_id: String,
     /// By path.
     pub directories: BTreeMap<PathBuf, DirectoryId>,
+    /// Log directories that cannot be read, and why. The metadata log's is never one.
+    pub failed: BTreeMap<PathBuf, Error>,
     _locks: Vec<File>,
 }
 
@@ -352,13 +354,33 @@ impl Storage {
     /// Locks the directories and checks that they belong together and to this node. Formats them when all are empty
     /// and the node is the only voter.
     pub fn open(settings: &Settings, now: Timestamp) -> Result<Storage, Error> {
-        let paths = directories(settings);
+        let mut paths = directories(settings);
         let mut locks = Vec::with_capacity(paths.len());
+        let mut failed = BTreeMap::new();
+        // A disk that is broken takes its own directory away, not the node.
+        let mut set_aside = |path: &Path, error: Error| match error {
+            error @ Error::Io { .. } if path != settings.metadata_log_dir() => {
+                tracing::error!(%error, "the log directory is offline from the start");
+                failed.insert(path.to_owned(), error);
+                Ok(())
+            }
+            error => Err(error),
+        };
         for path in &paths {
-            fs::create_dir_all(path).map_err(failed(path))?;
-            locks.push(lock(path)?);
+            let locked = fs::create_dir_all(path).map_err(failed_at(path));
+            match locked.and_then(|()| lock(path)) {
+                Ok(lock) => locks.push(lock),
+                Err(error) => set_aside(path, error)?,
+            }
         }
-        if !MetaProperties::path(settings.metadata_log_dir()).exists() && is_only_voter(settings) {
+        for path in &paths {
+            if let Err(error) = MetaProperties::read(path) {
+                set_aside(path, error)?;
+            }
+        }
+        paths.retain(|path| !failed.contains_key(path));
+        let is_formatted = MetaProperties::path(settings.metadata_log_dir()).exists();
+        if !is_formatted && failed.is_empty() && is_only_voter(settings) {
             format_own_cluster(settings, &paths, now)?;
         }
         let mut directories = BTreeMap::new();
@@ -375,6 +397,7 @@ impl Storage {
         Ok(Storage {
             cluster_id: cluster_id.unwrap_or_default(),
             directories,
+            failed,
             _locks: locks,
         })
     }
@@ -488,8 +511,8 @@ fn is_empty(directory: &Path) -> Result<bool, Error> {
         META_PROPERTIES,
         "meta.properties.tmp",
     ];
-    for entry in fs::read_dir(directory).map_err(failed(directory))? {
-        let entry = entry.map_err(failed(directory))?;
+    for entry in fs::read_dir(directory).map_err(failed_at(directory))? {
+        let entry = entry.map_err(failed_at(directory))?;
         let name = entry.file_name();
         if nothing.iter().any(|one| name == *one) {
             continue;
@@ -499,7 +522,7 @@ fn is_empty(directory: &Path) -> Result<bool, Error> {
         let path = entry.path();
         if !cut_off
             || !fs::read_dir(&path)
-                .map_err(failed(&path))?
+                .map_err(failed_at(&path))?
                 .all(|file| file.is_ok_and(is_of_format))
         {
             return Ok(false);
@@ -523,7 +546,7 @@ fn lock(directory: &Path) -> Result<File, Error> {
         .write(true)
         .read(true)
         .open(&path)
-        .map_err(failed(&path))?;
+        .map_err(failed_at(&path))?;
     let taken = flock(&file, FlockOperation::NonBlockingLockExclusive)
         .and_then(|()| fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive));
     match taken.map_err(io::Error::from) {

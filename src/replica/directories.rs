@@ -2,7 +2,7 @@
 //! checkpoints and the mark of a clean stop. (kafka.log.LogManager)
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -16,7 +16,17 @@ use crate::ids::{
 };
 use crate::log::checkpoints::{HIGH_WATERMARK, LOG_START, Offsets, RECOVERY_POINT};
 use crate::log::directory::{Kind, LogDirectory, PartitionDirectory};
-use crate::log::{self, Log, LogConfig};
+use crate::log::{self, Health, Log, LogConfig};
+
+/// One of `log.dirs`, as the start found it.
+#[derive(Debug)]
+pub struct LogDir {
+    /// [`DirectoryId::TWO`], which means lost, when it could not be read.
+    pub id: DirectoryId,
+    pub path: PathBuf,
+    /// `None` when it cannot be used: its partitions are offline.
+    pub files: Option<LogDirectory>,
+}
 
 /// A partition's directory that was found, before its log is opened.
 pub(super) struct Found {
@@ -41,7 +51,10 @@ pub(super) struct Directories {
 #[derive(Debug)]
 struct Directory {
     id: DirectoryId,
-    files: LogDirectory,
+    path: PathBuf,
+    files: Option<LogDirectory>,
+    /// `cordoned.log.dirs`: no new partition comes here (KIP-1066).
+    cordoned: AtomicBool,
     flusher: Arc<Flusher>,
     /// What each checkpoint holds, so that it is written when it changes.
     written: Mutex<BTreeMap<&'static str, Offsets>>,
@@ -52,17 +65,18 @@ struct Directory {
 }
 
 impl Directories {
-    pub(super) fn new(
-        settings: &Settings,
-        directories: Vec<(DirectoryId, LogDirectory)>,
-    ) -> Directories {
+    pub(super) fn new(settings: &Settings, directories: Vec<LogDir>) -> Directories {
         let flushes_max = usize::try_from(settings.background_threads()).unwrap_or(1);
         let reserve_bytes = settings.long("log.reserve.bytes");
-        let all = directories.into_iter().map(|(id, files)| {
-            files.health().reserve(reserve_bytes);
+        let all = directories.into_iter().map(|given| {
+            if let Some(files) = &given.files {
+                files.health().reserve(reserve_bytes);
+            }
             Directory {
-                id,
-                files,
+                id: given.id,
+                path: given.path,
+                files: given.files,
+                cordoned: AtomicBool::new(false),
                 flusher: Flusher::new(flushes_max),
                 written: Mutex::default(),
                 deleted: Mutex::default(),
@@ -91,37 +105,78 @@ impl Directories {
         self.all[directory].flusher.clone()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (DirectoryId, &LogDirectory)> {
-        self.all
-            .iter()
-            .map(|directory| (directory.id, &directory.files))
+    pub(super) fn path(&self, directory: usize) -> &Path {
+        &self.all[directory].path
     }
 
-    /// The directory that the metadata assigns, or the one with the fewest partitions.
+    /// The whole path, as clients name it.
+    pub(super) fn absolute(&self, directory: usize) -> PathBuf {
+        self.all[directory].absolute()
+    }
+
+    pub(super) fn is_online(&self, directory: usize) -> bool {
+        self.all[directory].online().is_some()
+    }
+
+    /// What tells of a directory's failure; `None` for one that was offline from the start.
+    pub(super) fn health(&self, directory: usize) -> Option<Arc<Health>> {
+        let files = self.all[directory].files.as_ref();
+        files.map(|files| files.health().clone())
+    }
+
+    pub(super) fn is_cordoned(&self, directory: usize) -> bool {
+        self.all[directory].cordoned.load(Ordering::Acquire)
+    }
+
+    /// Takes the list of `cordoned.log.dirs`, in which `*` means all; returns whether that changed anything.
+    pub(super) fn cordon(&self, paths: &[String]) -> bool {
+        let mut changed = false;
+        for directory in &self.all {
+            let cordoned = paths
+                .iter()
+                .any(|path| path == "*" || Path::new(path) == directory.path);
+            changed |= directory.cordoned.swap(cordoned, Ordering::AcqRel) != cordoned;
+        }
+        changed
+    }
+
+    /// Where a new log goes: to the directory that the metadata assigns, to that which an administrator prefers, or to
+    /// the one with the fewest logs. `None` when it is assigned to one that is offline, perhaps: the log may be there.
+    /// (Partition.createLogInAssignedDirectoryId, LogManager.nextLogDirs)
     pub(super) fn place(
         &self,
         assigned: Option<DirectoryId>,
+        preferred: Option<usize>,
         counts: impl FnOnce() -> Vec<usize>,
-    ) -> usize {
-        if self.all.len() == 1 {
-            return 0;
+    ) -> Option<usize> {
+        let is_assigned =
+            assigned.is_some_and(|id| id != DirectoryId::ZERO && id != DirectoryId::ONE);
+        if let Some(at) = self.all.iter().position(|directory| {
+            is_assigned && Some(directory.id) == assigned && directory.online().is_some()
+        }) {
+            return Some(at);
         }
-        let assigned =
-            assigned.and_then(|id| self.all.iter().position(|directory| directory.id == id));
-        let fewest = || {
-            counts()
-                .into_iter()
-                .enumerate()
-                .min_by_key(|(_, count)| *count)
-                .map_or(0, |(at, _)| at)
-        };
-        assigned.unwrap_or_else(fewest)
+        let mut online = (0..self.all.len())
+            .filter(|at| self.is_online(*at))
+            .peekable();
+        if is_assigned && (0..self.all.len()).any(|at| !self.is_online(at)) {
+            return None;
+        }
+        if let Some(at) = preferred.filter(|at| self.is_online(*at)) {
+            return Some(at);
+        }
+        if self.all.len() == 1 {
+            return online.next();
+        }
+        let counts = counts();
+        // One whose directories are all cordoned gets partitions only where an administrator says so.
+        online.min_by_key(|at| (self.is_cordoned(*at), counts[*at]))
     }
 
     pub(super) fn high_watermark(&self, directory: usize, partition: &TopicPartition) -> Offset {
-        self.all[directory]
-            .files
-            .high_watermark(partition)
+        let files = self.all[directory].files.as_ref();
+        files
+            .and_then(|files| files.high_watermark(partition))
             .unwrap_or_default()
     }
 
@@ -134,7 +189,7 @@ impl Directories {
         now: Timestamp,
     ) -> Result<Log, log::Error> {
         let created = self.all[directory]
-            .files
+            .usable()?
             .create_log(partition, topic_id, config, now);
         if created.is_err() {
             self.went_offline(directory);
@@ -182,10 +237,10 @@ impl Directories {
     /// Has a partition's files removed after `file.delete.delay.ms`; the name is free at once.
     pub(super) fn delete(&self, directory: usize, partition: &Partition, now: SteadyTime) {
         let directory = &self.all[directory];
-        match directory
-            .files
-            .mark_deleted(partition.log(), partition.topic_partition())
-        {
+        let marked = directory
+            .usable()
+            .and_then(|files| files.mark_deleted(&partition.log(), partition.topic_partition()));
+        match marked {
             Ok(path) => {
                 let due = now.plus_ms(partition.config().log.file_delete_delay_ms);
                 lock(&directory.deleted).push((due, path));
@@ -199,13 +254,15 @@ impl Directories {
     /// Whether records are refused there for want of space. What is deleted goes at once then: ranges that are being
     /// sent keep their files.
     pub(super) fn is_short_of_space(&self, directory: usize) -> bool {
-        self.all[directory].files.health().is_short_of_space()
+        self.all[directory].is_short_of_space()
     }
 
     /// Sees whether there is space again where it was short.
     pub(super) fn look_for_space(&self) {
         for directory in &self.all {
-            directory.files.health().look_for_space();
+            if let Some(files) = directory.online() {
+                files.health().look_for_space();
+            }
         }
     }
 
@@ -226,8 +283,11 @@ impl Directories {
                     .map(|(_, path): (SteadyTime, PathBuf)| path)
                     .collect()
             };
+            let Some(files) = directory.online() else {
+                continue;
+            };
             for path in due {
-                if let Err(error) = directory.files.remove(&path) {
+                if let Err(error) = files.remove(&path) {
                     tracing::error!(%error, "a deleted log stays");
                 }
             }
@@ -241,6 +301,9 @@ impl Directories {
         names: &[&'static str],
     ) {
         for (at, directory) in self.all.iter().enumerate() {
+            if directory.online().is_none() {
+                continue;
+            }
             let of_directory = || {
                 partitions
                     .iter()
@@ -262,6 +325,9 @@ impl Directories {
     /// Closes the logs, writes every checkpoint, and marks the stop as clean where all went well.
     pub(super) fn close(&self, partitions: &[(Arc<Partition>, usize)], mark: Option<BrokerEpoch>) {
         for (at, directory) in self.all.iter().enumerate() {
+            let Some(files) = directory.online() else {
+                continue;
+            };
             let mut clean = true;
             for (partition, _) in partitions.iter().filter(|(_, of)| *of == at) {
                 if let Err(error) = partition.log().close() {
@@ -279,11 +345,10 @@ impl Directories {
                 .collect();
             self.checkpoint(&own, &[RECOVERY_POINT, LOG_START, HIGH_WATERMARK]);
             if directory.unclean.load(Ordering::Acquire) {
-                tracing::warn!(directory = %directory.files.path().display(), "a log is offline: the next start will check the logs");
+                tracing::warn!(directory = %directory.path.display(), "a log is offline: the next start will check the logs");
                 continue;
             }
-            if let Some(Err(error)) = mark.map(|epoch| directory.files.write_clean_shutdown(epoch))
-            {
+            if let Some(Err(error)) = mark.map(|epoch| files.write_clean_shutdown(epoch)) {
                 tracing::error!(%error, "the next start will check the logs");
             }
         }
@@ -304,11 +369,35 @@ fn checkpointed(name: &str, partition: &Partition) -> Option<Offset> {
 }
 
 impl Directory {
+    /// Its files, while it can be used.
+    fn online(&self) -> Option<&LogDirectory> {
+        let files = self.files.as_ref();
+        files.filter(|files| !files.health().is_failed())
+    }
+
+    fn is_short_of_space(&self) -> bool {
+        self.online()
+            .is_some_and(|files| files.health().is_short_of_space())
+    }
+
+    fn usable(&self) -> Result<&LogDirectory, log::Error> {
+        let path = &self.path;
+        self.online()
+            .ok_or_else(|| log::Error::Offline { path: path.clone() })
+    }
+
+    /// The whole path. (File.getAbsolutePath)
+    fn absolute(&self) -> PathBuf {
+        std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone())
+    }
+
     /// The logs here. Those that were being deleted go on being deleted.
     fn found(&self) -> Vec<PartitionDirectory> {
-        let all = self.files.partitions().unwrap_or_else(|error| {
-            tracing::error!(%error, "the log directory cannot be read");
-            self.unclean.store(true, Ordering::Release);
+        let Some(files) = self.online() else {
+            return Vec::new();
+        };
+        let all = files.partitions().unwrap_or_else(|error| {
+            files.health().fail(&error);
             Vec::new()
         });
         let (deleted, rest): (Vec<_>, Vec<_>) = all
@@ -341,9 +430,10 @@ impl Directory {
             .as_ref()
             .map(|config| config.log.clone())
             .unwrap_or_default();
-        let log = self
-            .files
-            .open_log(found, settings, now, producer_id_expiration_ms);
+        let files = self.online()?;
+        let log = files
+            .open_log(found, settings, now, producer_id_expiration_ms)
+            .inspect_err(|error| files.health().judge_write(error));
         match (config, log) {
             (Some(config), log) => Some(Opened {
                 name,
@@ -352,7 +442,7 @@ impl Directory {
             }),
             (None, Ok(log)) => {
                 tracing::warn!(partition = %name, "the cluster does not know this log; it is put aside");
-                if let Err(error) = self.files.mark_stray(&log, &name) {
+                if let Err(error) = files.mark_stray(&log, &name) {
                     tracing::error!(partition = %name, %error, "it cannot be put aside");
                 }
                 None
@@ -369,12 +459,15 @@ impl Directory {
         if written.get(name) == Some(&offsets) {
             return;
         }
-        match self.files.write_checkpoint(name, &offsets) {
+        match self
+            .usable()
+            .and_then(|files| files.write_checkpoint(name, &offsets))
+        {
             Ok(()) => {
                 written.insert(name, offsets);
             }
             // That there is no space is known.
-            Err(error) if self.files.health().is_short_of_space() => {
+            Err(error) if self.is_short_of_space() => {
                 tracing::debug!(%error, "a checkpoint is not written");
             }
             Err(error) => tracing::error!(%error, "a checkpoint is not written"),

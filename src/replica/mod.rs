@@ -4,8 +4,11 @@
 //! directories; [`session`] remembers what clients fetch. Above `log`, which knows nothing of topics; below the APIs and the
 //! coordinators, which reach a log only through here.
 
+mod assignment;
 mod config;
+mod description;
 mod directories;
+mod failure;
 mod flusher;
 mod partition;
 mod replicas;
@@ -14,7 +17,11 @@ mod shared_configs;
 mod upkeep;
 mod waiting;
 
+pub use assignment::Assignment;
 pub use config::{FlushBefore, PartitionConfig};
+pub use description::{DirectoryDescription, ReplicaDescription};
+pub use directories::LogDir;
+pub use failure::DirectoryState;
 pub use partition::{
     ACKS_ALL, Appended, Deletion, Error, FoundOffset, Isolation, Leadership, OffsetQuery,
     Partition, Read, ReadInfo, Role, Subscription,

@@ -98,6 +98,8 @@ pub enum Role {
     NotLeader {
         epoch: LeaderEpoch,
     },
+    /// Its log directory has failed.
+    Offline,
     /// Deleted, or moved to other brokers.
     Gone,
 }
@@ -191,7 +193,7 @@ impl Partition {
     pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
         match self.role() {
             Role::Leader(leadership) => Some(leadership.epoch),
-            Role::NotLeader { .. } | Role::Gone => None,
+            Role::NotLeader { .. } | Role::Offline | Role::Gone => None,
         }
     }
 
@@ -306,6 +308,7 @@ impl Partition {
             match self.role() {
                 Role::Leader(leadership) if leadership.epoch == epoch => {}
                 Role::Leader(_) | Role::NotLeader { .. } => return Err(Error::NotLeader),
+                Role::Offline => return Err(Error::Offline),
                 Role::Gone => return Err(Error::Gone),
             }
             if reached() >= offset {
@@ -352,6 +355,7 @@ impl Partition {
     ) -> Result<(), Error> {
         let mut role = self.role.write().unwrap_or_else(PoisonError::into_inner);
         let start_offset = match &*role {
+            Role::Offline => return Err(Error::Offline),
             Role::Gone => return Err(Error::Gone),
             Role::Leader(old) if old.epoch == epoch => old.start_offset,
             Role::Leader(_) | Role::NotLeader { .. } => self.log.log_end_offset(),
@@ -379,6 +383,7 @@ impl Partition {
     /// Stops leading: another broker does, or none.
     pub fn stop_leading(&self, epoch: LeaderEpoch) {
         self.change_role(|role| match role {
+            Role::Offline => Role::Offline,
             Role::Gone => Role::Gone,
             Role::Leader(_) | Role::NotLeader { .. } => Role::NotLeader { epoch },
         });
@@ -387,6 +392,14 @@ impl Partition {
     /// Ends the partition on this broker: every call from now on says that it is gone.
     pub fn retire(&self) {
         self.change_role(|_| Role::Gone);
+    }
+
+    /// Ends the partition on this broker until the next start: its log directory has failed.
+    pub fn go_offline(&self) {
+        self.change_role(|role| match role {
+            Role::Gone => Role::Gone,
+            Role::Leader(_) | Role::NotLeader { .. } | Role::Offline => Role::Offline,
+        });
     }
 
     fn change_role(&self, change: impl FnOnce(Role) -> Role) {
@@ -402,6 +415,7 @@ impl Partition {
         let current = match role {
             Role::Leader(leadership) => leadership.epoch,
             Role::NotLeader { epoch } => epoch,
+            Role::Offline => return Err(Error::Offline),
             Role::Gone => return Err(Error::Gone),
         };
         match known {
@@ -421,6 +435,7 @@ fn leadership(role: &Role) -> Result<&Leadership, Error> {
     match role {
         Role::Leader(leadership) => Ok(leadership),
         Role::NotLeader { .. } => Err(Error::NotLeader),
+        Role::Offline => Err(Error::Offline),
         Role::Gone => Err(Error::Gone),
     }
 }

@@ -11,18 +11,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
 
+use super::assignment::Assignments;
 use super::config::PartitionConfig;
-use super::directories::{Directories, Found};
+use super::directories::{Directories, Found, LogDir};
+use super::failure::DirectoryStates;
 use super::partition::{Error, Partition};
 use super::shared_configs::SharedConfigs;
 use crate::clock::Clock;
 use crate::config::{Layers, Settings};
 use crate::ids::{BrokerEpoch, DirectoryId, NodeId, PartitionIndex, TopicId, TopicPartition};
 use crate::log::checkpoints::{HIGH_WATERMARK, LOG_START, RECOVERY_POINT};
-use crate::log::directory::LogDirectory;
 use crate::metadata::{self, Delta, Image, MetadataListener, Resource, ResourceKind, Topic};
 
-type Key = (TopicId, PartitionIndex);
+pub(super) type Key = (TopicId, PartitionIndex);
 
 /// See the module.
 #[derive(Debug)]
@@ -31,7 +32,11 @@ pub struct Replicas {
     node: NodeId,
     clock: Clock,
     pub(super) directories: Directories,
-    hosted: DashMap<Key, Hosted>,
+    pub(super) hosted: DashMap<Key, Hosted>,
+    /// Which directories are offline and which are cordoned.
+    pub(super) states: DirectoryStates,
+    /// What the controller is to be told of where replicas lie.
+    pub(super) assignments: Assignments,
     configs: SharedConfigs,
     /// Whether the directories have been opened, by the first image.
     loaded: AtomicBool,
@@ -44,26 +49,26 @@ pub struct Replicas {
 
 /// A replica here.
 #[derive(Clone, Debug)]
-enum Hosted {
+pub(super) enum Hosted {
     Online {
         partition: Arc<Partition>,
         /// Its place among the directories.
         directory: usize,
     },
-    /// Its log cannot be opened; the file at fault was told when that was found.
+    /// Its log or its directory cannot be used; why was told when that was found.
     Offline,
 }
 
 impl Replicas {
     /// The replicas of a broker with these locked directories. None is open until the first image is applied.
-    pub fn new(
-        settings: Arc<Settings>,
-        clock: Clock,
-        directories: Vec<(DirectoryId, LogDirectory)>,
-    ) -> Replicas {
+    pub fn new(settings: Arc<Settings>, clock: Clock, directories: Vec<LogDir>) -> Replicas {
+        let directories = Directories::new(&settings, directories);
+        directories.cordon(settings.list("cordoned.log.dirs"));
         Replicas {
             node: settings.node_id(),
-            directories: Directories::new(&settings, directories),
+            states: DirectoryStates::of(&directories),
+            assignments: Assignments::default(),
+            directories,
             settings,
             clock,
             hosted: DashMap::new(),
@@ -107,11 +112,6 @@ impl Replicas {
                 Hosted::Offline => None,
             });
         online.collect()
-    }
-
-    /// Every log directory by its id, in the order of `log.dirs`.
-    pub fn directories(&self) -> impl Iterator<Item = (DirectoryId, &LogDirectory)> {
-        self.directories.iter()
     }
 
     /// The settings of a topic by an image: its own, over those of the brokers, over the file's.
@@ -181,7 +181,19 @@ impl Replicas {
                     Hosted::Offline
                 }
             };
-            self.hosted.insert(key, hosted);
+            self.host(key, hosted);
+        }
+    }
+
+    /// Takes a replica in. One whose directory has failed meanwhile is offline with it.
+    fn host(&self, key: Key, hosted: Hosted) {
+        let directory = match &hosted {
+            Hosted::Online { directory, .. } => Some(*directory),
+            Hosted::Offline => None,
+        };
+        self.hosted.insert(key, hosted);
+        if let Some(directory) = directory.filter(|at| !self.directories.is_online(*at)) {
+            self.take_offline(directory);
         }
     }
 
@@ -198,7 +210,10 @@ impl Replicas {
                 .get_or_init(|| self.config_of(image, &topic.name))
                 .clone()
         };
-        partitions.for_each(|index| self.settle(topic, index, &config));
+        partitions.for_each(|index| {
+            self.settle(topic, index, &config);
+            self.compare_assignment(image, topic, index);
+        });
     }
 
     fn settle(
@@ -216,14 +231,14 @@ impl Replicas {
         let key = (topic.id, index);
         if !self.hosted.contains_key(&key) {
             let hosted = self.create(topic, index, registration, config());
-            self.hosted.insert(key, hosted);
+            self.host(key, hosted);
         }
         let Ok(partition) = self.get(topic.id, index) else {
             return;
         };
         if let Err(error) = self.give_role(&partition, registration) {
             tracing::error!(partition = %partition.topic_partition(), %error, "the partition goes offline");
-            partition.retire();
+            partition.go_offline();
             if let Some(Hosted::Online { directory, .. }) = self.hosted.insert(key, Hosted::Offline)
             {
                 self.directories.went_offline(directory);
@@ -242,11 +257,15 @@ impl Replicas {
             topic: topic.name.clone(),
             partition: index,
         };
-        let directory = self
+        let place = self
             .directories
-            .place(registration.directory(self.node), || {
+            .place(registration.directory(self.node), None, || {
                 self.count_by_directory()
             });
+        let Some(directory) = place else {
+            tracing::warn!(partition = %name, "the partition lies in a log directory that is offline");
+            return Hosted::Offline;
+        };
         match self.directories.create(
             directory,
             &name,
@@ -331,6 +350,9 @@ impl Replicas {
 
     fn apply_configs(&self, image: &Image, delta: &Delta) {
         let broker = Resource::broker(self.node);
+        if delta.configs.contains(&broker) {
+            self.cordon_as(image);
+        }
         if delta
             .configs
             .iter()
@@ -395,6 +417,10 @@ impl Replicas {
         online.collect()
     }
 
+    pub(super) fn node(&self) -> NodeId {
+        self.node
+    }
+
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -411,6 +437,7 @@ impl MetadataListener for Replicas {
             for topic in image.topics().iter() {
                 self.settle_all(image, topic, topic.indexed().map(|(index, _)| index));
             }
+            self.cordon_as(image);
             self.loaded.store(true, Ordering::Release);
             return;
         }

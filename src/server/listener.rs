@@ -17,7 +17,6 @@ use super::connection::{self, Limits};
 use crate::api::Session;
 use crate::broker::{self, Broker};
 use crate::config::{self, Listener, Settings};
-use crate::controller;
 
 /// Rest after an accept that failed for want of files or memory, which would fail again at once.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -80,7 +79,7 @@ impl Server {
     }
 
     /// Resolves when the node cannot go on, with the reason.
-    pub async fn failed(&self) -> controller::Error {
+    pub async fn failed(&self) -> broker::Failure {
         self.broker.failed().await
     }
 

@@ -41,8 +41,18 @@ impl Node {
         previous: Option<BrokerEpoch>,
     ) -> Result<Arc<Lifecycle>, Error> {
         let addresses = [("PLAINTEXT".into(), "127.0.0.1:31234".parse().unwrap())];
-        let log_dirs = vec![DirectoryId::parse("COe65uGBs90xGE9tsi6Zhw").unwrap()];
-        let identity = Identity::of(&self.settings, cluster_id, &addresses, log_dirs, previous);
+        let directories = DirectoryState {
+            online: vec![DirectoryId::parse("COe65uGBs90xGE9tsi6Zhw").unwrap()],
+            ..DirectoryState::default()
+        };
+        let (_, directories) = watch::channel(directories);
+        let identity = Identity::of(
+            &self.settings,
+            cluster_id,
+            &addresses,
+            directories,
+            previous,
+        );
         Lifecycle::register(self.controller.clone(), self.published.clone(), identity).await
     }
 

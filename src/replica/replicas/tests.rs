@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::ids::{KafkaUuid, LeaderEpoch, Offset, Timestamp};
+use crate::log::directory::LogDirectory;
 use crate::log::{Origin, Storage};
 use crate::messages::records::frame::MetadataRecord;
 use crate::messages::records::metadata::{
@@ -32,7 +33,11 @@ impl Node {
         let replicas = Replicas::new(
             settings,
             clock.clone(),
-            vec![(KafkaUuid(Uuid::from_u128(7)), directory)],
+            vec![LogDir {
+                id: KafkaUuid(Uuid::from_u128(7)),
+                path: dir.to_owned(),
+                files: Some(directory),
+            }],
         );
         replicas.apply(&image, &Delta::default());
         Node {
