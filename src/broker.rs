@@ -8,13 +8,17 @@ pub mod producer_ids;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::controller::{self, Controller, Machine};
+use crate::coordinator::LookUp;
 use crate::coordinator::groups::GroupCoordinator;
+use crate::coordinator::markers::Markers;
+use crate::coordinator::transactions::TransactionCoordinator;
 use crate::metadata::storage::{self, Storage};
 use crate::metadata::{Image, MetadataListener, Published};
 use crate::replica::Replicas;
@@ -63,8 +67,10 @@ pub struct Broker {
     lifecycle: Arc<Lifecycle>,
     replicas: Arc<Replicas>,
     groups: Arc<GroupCoordinator>,
+    transactions: Arc<TransactionCoordinator>,
+    markers: Arc<Markers>,
     fetch_sessions: Sessions,
-    producer_ids: ProducerIds,
+    producer_ids: Arc<ProducerIds>,
     /// Run for as long as the logs are open.
     upkeep: Mutex<Vec<JoinHandle<()>>>,
     /// Holds the locks on the log directories.
@@ -85,12 +91,23 @@ impl Broker {
         let directories = directories::open(&settings, &storage)?;
         let previous_epoch = directories::epoch_of_clean_stop(&directories);
         let replicas = Arc::new(Replicas::new(settings.clone(), clock.clone(), directories));
-        let look_up = {
+        let look_up = || -> LookUp {
             let replicas = replicas.clone();
             Box::new(move |topic, partition| replicas.get(topic, partition).ok())
         };
-        let groups = Arc::new(GroupCoordinator::start(&settings, clock.clone(), look_up));
-        let listeners: Vec<Arc<dyn MetadataListener>> = vec![replicas.clone(), groups.clone()];
+        let groups = Arc::new(GroupCoordinator::start(&settings, clock.clone(), look_up()));
+        let timeout = Duration::from_millis(settings.int("request.timeout.ms") as u64);
+        let markers = Markers::new(look_up(), groups.clone(), clock.clone(), timeout);
+        let markers = Arc::new(markers);
+        let transactions = Arc::new(TransactionCoordinator::start(
+            &settings,
+            clock.clone(),
+            metadata.clone(),
+            markers.clone(),
+            look_up(),
+        ));
+        let listeners: Vec<Arc<dyn MetadataListener>> =
+            vec![replicas.clone(), groups.clone(), transactions.clone()];
         let options = controller::Options::of(&settings);
         let machine = Machine::new(cluster_id.clone(), settings.clone());
         let controller =
@@ -112,6 +129,14 @@ impl Broker {
         ];
         let slots =
             usize::try_from(settings.max_incremental_fetch_session_cache_slots()).unwrap_or(0);
+        let producer_ids = Arc::new(ProducerIds::new(lifecycle.clone()));
+        transactions.set_producer_ids({
+            let producer_ids = producer_ids.clone();
+            Box::new(move || {
+                let producer_ids = producer_ids.clone();
+                Box::pin(async move { producer_ids.next().await })
+            })
+        });
         let broker = Arc::new(Broker {
             clock,
             cluster_id,
@@ -119,8 +144,10 @@ impl Broker {
             controller,
             replicas,
             groups,
+            transactions,
+            markers,
             fetch_sessions: Sessions::new(slots),
-            producer_ids: ProducerIds::new(lifecycle.clone()),
+            producer_ids,
             upkeep: Mutex::new(upkeep),
             lifecycle,
             settings,
@@ -190,11 +217,20 @@ impl Broker {
         &self.groups
     }
 
+    pub fn transactions(&self) -> &Arc<TransactionCoordinator> {
+        &self.transactions
+    }
+
+    /// Writes the ends of transactions into the partitions that are led here.
+    pub fn markers(&self) -> &Markers {
+        &self.markers
+    }
+
     pub fn fetch_sessions(&self) -> &Sessions {
         &self.fetch_sessions
     }
 
-    pub fn producer_ids(&self) -> &ProducerIds {
+    pub fn producer_ids(&self) -> &Arc<ProducerIds> {
         &self.producer_ids
     }
 }

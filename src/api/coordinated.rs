@@ -1,10 +1,10 @@
-//! Answers that a group coordinator gives: at once, or when what they say is committed.
+//! Answers that a coordinator gives: at once, or when what they say is committed.
 
 use std::net::IpAddr;
 
 use super::{Context, Reply};
 use crate::coordinator::group::{Client, Response};
-use crate::coordinator::groups::Said;
+use crate::coordinator::runtime::Said;
 use crate::error_code::ErrorCode;
 use crate::ids::KafkaUuid;
 
@@ -12,9 +12,9 @@ use crate::ids::KafkaUuid;
 pub(super) type Spoken = Result<Response, ErrorCode>;
 
 /// The reply to a request that asked one thing.
-pub(super) fn reply<R: Send + 'static>(
-    said: Said,
-    then: impl FnOnce(Spoken) -> R + Send + 'static,
+pub(super) fn reply<S: 'static, R: Send + 'static>(
+    said: Said<S>,
+    then: impl FnOnce(Result<S, ErrorCode>) -> R + Send + 'static,
 ) -> Reply<R> {
     match said {
         Said::Now(spoken) => Reply::Now(then(spoken)),
@@ -23,9 +23,9 @@ pub(super) fn reply<R: Send + 'static>(
 }
 
 /// The reply to a request that asked several things, told in the same order.
-pub(super) fn reply_all<R: Send + 'static>(
-    said: Vec<Said>,
-    then: impl FnOnce(Vec<Spoken>) -> R + Send + 'static,
+pub(super) fn reply_all<S: Send + 'static, R: Send + 'static>(
+    said: Vec<Said<S>>,
+    then: impl FnOnce(Vec<Result<S, ErrorCode>>) -> R + Send + 'static,
 ) -> Reply<R> {
     if said.iter().all(|said| matches!(said, Said::Now(_))) {
         let now = |said| match said {

@@ -1,8 +1,8 @@
-//! FindCoordinator (key 10, versions 0 to 6): the broker that coordinates a group.
+//! FindCoordinator (key 10, versions 0 to 6): the broker that coordinates a group or a transactional id.
 //!
-//! The coordinator is the leader of the group's partition of `__consumer_offsets`, which is created when somebody
-//! asks for the first time; the answer then waits for it. Transactions and share state have no coordinator here yet:
-//! COORDINATOR_NOT_AVAILABLE.
+//! The coordinator is the leader of the key's partition of `__consumer_offsets` or `__transaction_state`, which is
+//! created when somebody asks for the first time; the answer then waits for it. Share state has no coordinator here
+//! yet: COORDINATOR_NOT_AVAILABLE.
 //!
 //! | version | adds |
 //! |---|---|
@@ -17,13 +17,13 @@ use super::{Api, Context, Reply, auto_topics};
 use crate::broker::Broker;
 use crate::controller::Command;
 use crate::error_code::ErrorCode;
-use crate::ids::NodeId;
+use crate::ids::{NodeId, PartitionIndex};
 use crate::messages::find_coordinator_response::Coordinator;
 use crate::messages::{
     BrokerId, CreateTopicsRequest, FindCoordinatorRequest, FindCoordinatorResponse, StrBytes,
     TopicName, text,
 };
-use crate::metadata::{CONSUMER_OFFSETS, Image};
+use crate::metadata::{CONSUMER_OFFSETS, Image, TRANSACTION_STATE};
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
@@ -52,10 +52,15 @@ impl Api for FindCoordinator {
             request,
         };
         let image = ctx.broker.image();
-        if finder.request.key_type != GROUP || image.topics().by_name(CONSUMER_OFFSETS).is_some() {
+        let name = match finder.request.key_type {
+            GROUP => CONSUMER_OFFSETS,
+            TRANSACTION => TRANSACTION_STATE,
+            _ => return Reply::Now(finder.find(&image)),
+        };
+        if image.topics().by_name(name).is_some() {
             return Reply::Now(finder.find(&image));
         }
-        let topic = auto_topics::topic(ctx.broker.settings(), &TopicName(text(CONSUMER_OFFSETS)));
+        let topic = auto_topics::topic(ctx.broker.settings(), &TopicName(text(name)));
         let create = CreateTopicsRequest::default()
             .with_topics(vec![topic])
             .with_timeout_ms(ctx.broker.settings().int("request.timeout.ms"));
@@ -66,7 +71,7 @@ impl Api for FindCoordinator {
         Reply::later(async move {
             // Whether it was this request that created it, or another, the image tells.
             if let Err(error) = created.await {
-                tracing::debug!(%error, "{CONSUMER_OFFSETS} is not created");
+                tracing::debug!(%error, "{name} is not created");
             }
             let image = finder.broker.image();
             finder.find(&image)
@@ -117,9 +122,19 @@ impl Finder {
     fn find_one(&self, image: &Image, key: &str) -> Result<Found, ErrorCode> {
         match self.request.key_type {
             GROUP => self
-                .find_group(image, key)
+                .leader(
+                    image,
+                    CONSUMER_OFFSETS,
+                    self.broker.groups().partition_for(key),
+                )
                 .ok_or(ErrorCode::CoordinatorNotAvailable),
-            TRANSACTION => Err(ErrorCode::CoordinatorNotAvailable),
+            TRANSACTION => self
+                .leader(
+                    image,
+                    TRANSACTION_STATE,
+                    self.broker.transactions().partition_for(key),
+                )
+                .ok_or(ErrorCode::CoordinatorNotAvailable),
             SHARE if self.version >= SHARE_FROM && is_share_key(key) => {
                 Err(ErrorCode::CoordinatorNotAvailable)
             }
@@ -127,9 +142,8 @@ impl Finder {
         }
     }
 
-    fn find_group(&self, image: &Image, group: &str) -> Option<Found> {
-        let topic = image.topics().by_name(CONSUMER_OFFSETS)?;
-        let partition = topic.partition(self.broker.groups().partition_for(group))?;
+    fn leader(&self, image: &Image, topic: &str, partition: PartitionIndex) -> Option<Found> {
+        let partition = image.topics().by_name(topic)?.partition(partition)?;
         let node = partition.leader?;
         let broker = image.brokers().get(node).filter(|broker| !broker.fenced)?;
         let endpoint = broker.endpoint(&self.listener)?;

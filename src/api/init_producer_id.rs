@@ -1,7 +1,7 @@
-//! InitProducerId (22), versions 0–5: an id for an idempotent producer.
+//! InitProducerId (22), versions 0–5: an id for an idempotent producer, or the id and epoch of a transactional one.
 //!
-//! Ids come in blocks from the controller and are never given twice. A request with a transactional id needs the
-//! transaction's coordinator, which this broker is not: NOT_COORDINATOR. Version 6 is unstable and not advertised.
+//! Ids come in blocks from the controller and are never given twice. With a transactional id the request is its
+//! coordinator's: the epoch rises, which fences whoever had it. Version 6 (KIP-939) is unstable and not advertised.
 //!
 //! | version | adds                                                                            |
 //! |---------|---------------------------------------------------------------------------------|
@@ -13,11 +13,18 @@
 //! (KafkaApis.handleInitProducerIdRequest, TransactionCoordinator.handleInitProducerId)
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
+use super::transactional::{Spoken, ask, fenced, producer};
 use super::{Api, Context, Reply};
+use crate::coordinator::ProducerIdAndEpoch;
+use crate::coordinator::transaction::{Request, Response};
 use crate::error_code::ErrorCode;
 use crate::ids::{ProducerEpoch, ProducerId};
-use crate::messages::{self, InitProducerIdRequest, InitProducerIdResponse};
+use crate::messages::{InitProducerIdRequest, InitProducerIdResponse};
+
+/// From this version on there is PRODUCER_FENCED.
+const PRODUCER_FENCED_FROM: i16 = 4;
 
 pub(super) struct InitProducerId;
 
@@ -29,40 +36,52 @@ impl Api for InitProducerId {
         ctx: &mut Context<'_>,
         request: InitProducerIdRequest,
     ) -> Reply<InitProducerIdResponse> {
-        if let Err(code) = check(&request, ctx.broker.settings().transaction_max_timeout_ms()) {
-            return Reply::Now(answer(Err(code)));
+        let has_id = request.producer_id.0 != ProducerId::NONE.0;
+        let has_epoch = request.producer_epoch != ProducerEpoch::NONE.0;
+        if has_id != has_epoch {
+            return Reply::Now(answer(Err(ErrorCode::InvalidRequest)));
         }
-        let broker = ctx.broker.clone();
-        Reply::later(async move { answer(broker.producer_ids().next().await) })
+        let Some(transactional_id) = request.transactional_id else {
+            let broker = ctx.broker.clone();
+            return Reply::later(async move {
+                let next = broker.producer_ids().next().await;
+                answer(next.map(|id| producer(id.0, 0)))
+            });
+        };
+        let version = ctx.version();
+        let id: Arc<str> = Arc::from(&**transactional_id);
+        let expected = has_id.then(|| producer(request.producer_id.0, request.producer_epoch));
+        let timeout_ms = request.transaction_timeout_ms;
+        let make = {
+            let id = id.clone();
+            move |fresh| Request::InitProducerId {
+                id: id.clone(),
+                timeout_ms,
+                expected,
+                two_phase: false,
+                fresh,
+            }
+        };
+        ask(ctx, &id, make, move |spoken| respond(spoken, version))
     }
 }
 
-/// What is refused whoever the coordinator is.
-fn check(request: &InitProducerIdRequest, timeout_max_ms: i32) -> Result<(), ErrorCode> {
-    let has_id = request.producer_id.0 != ProducerId::NONE.0;
-    let has_epoch = request.producer_epoch != ProducerEpoch::NONE.0;
-    if has_id != has_epoch {
-        return Err(ErrorCode::InvalidRequest);
-    }
-    match request.transactional_id.as_ref().map(|id| id.0.as_str()) {
-        None => Ok(()),
-        Some("") => Err(ErrorCode::InvalidRequest),
-        Some(_) if !(1..=timeout_max_ms).contains(&request.transaction_timeout_ms) => {
-            Err(ErrorCode::InvalidTransactionTimeout)
-        }
-        Some(_) => Err(ErrorCode::NotCoordinator),
-    }
+fn respond(spoken: Spoken, version: i16) -> InitProducerIdResponse {
+    let given = match spoken {
+        Ok(Response::InitProducerId(given)) => given,
+        Ok(_) => Err(ErrorCode::UnknownServerError),
+        Err(code) => Err(code),
+    };
+    answer(given.map_err(|code| fenced(code, version >= PRODUCER_FENCED_FROM)))
 }
 
-fn answer(next: Result<ProducerId, ErrorCode>) -> InitProducerIdResponse {
-    let response = InitProducerIdResponse::default();
-    match next {
-        Ok(id) => response
-            .with_producer_id(messages::ProducerId(id.0))
-            .with_producer_epoch(0),
-        Err(code) => response
-            .with_error_code(code.code())
-            .with_producer_id(messages::ProducerId(ProducerId::NONE.0))
-            .with_producer_epoch(ProducerEpoch::NONE.0),
-    }
+fn answer(given: Result<ProducerIdAndEpoch, ErrorCode>) -> InitProducerIdResponse {
+    let (code, given) = match given {
+        Ok(given) => (ErrorCode::None, given),
+        Err(code) => (code, ProducerIdAndEpoch::NONE),
+    };
+    InitProducerIdResponse::default()
+        .with_error_code(code.code())
+        .with_producer_id(given.id.0.into())
+        .with_producer_epoch(given.epoch.0)
 }

@@ -49,6 +49,10 @@ impl Leaders {
         }
     }
 
+    pub(super) fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
     pub(super) fn image(&self) -> &Arc<Image> {
         &self.image
     }

@@ -19,6 +19,8 @@ use crate::messages::{
     DecodeError, EncodeError, Frame, Message, Request, RequestHeader, ResponseHeader, Writer,
 };
 
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod alter_configs;
 mod api_versions;
 pub(crate) mod auto_topics;
@@ -38,6 +40,8 @@ mod describe_log_dirs;
 mod describe_producers;
 mod describe_quorum;
 mod describe_topic_partitions;
+mod describe_transactions;
+mod end_txn;
 mod errors;
 mod fetch;
 mod find_coordinator;
@@ -50,6 +54,7 @@ mod leave_group;
 mod list_config_resources;
 mod list_groups;
 mod list_offsets;
+mod list_transactions;
 mod log_levels;
 mod metadata;
 mod offset_commit;
@@ -60,6 +65,9 @@ mod produce;
 mod sync_group;
 #[cfg(test)]
 mod testing;
+mod transactional;
+mod txn_offset_commit;
+mod write_txn_markers;
 
 /// The length in front of a frame.
 const LENGTH_BYTES: usize = 4;
@@ -183,6 +191,11 @@ pub(crate) static TABLE: &[Entry] = &[
     entry::<delete_records::DeleteRecords>(),
     entry::<init_producer_id::InitProducerId>(),
     entry::<offset_for_leader_epoch::OffsetForLeaderEpoch>(),
+    entry::<add_partitions_to_txn::AddPartitionsToTxn>(),
+    entry::<add_offsets_to_txn::AddOffsetsToTxn>(),
+    entry::<end_txn::EndTxn>(),
+    entry::<write_txn_markers::WriteTxnMarkers>(),
+    entry::<txn_offset_commit::TxnOffsetCommit>(),
     entry::<describe_configs::DescribeConfigs>(),
     entry::<alter_configs::AlterConfigs>(),
     entry::<describe_log_dirs::DescribeLogDirs>(),
@@ -194,6 +207,8 @@ pub(crate) static TABLE: &[Entry] = &[
     entry::<describe_cluster::DescribeCluster>(),
     entry::<describe_producers::DescribeProducers>(),
     entry::<list_config_resources::ListConfigResources>(),
+    entry::<describe_transactions::DescribeTransactions>(),
+    entry::<list_transactions::ListTransactions>(),
     entry::<describe_topic_partitions::DescribeTopicPartitions>(),
 ];
 

@@ -3,7 +3,7 @@
 //! Version 0 to 2 are advertised, since old clients look for the key there, and not handled (KIP-896). Each partition
 //! holds exactly one batch of magic 2. The appends are done when `handle` returns; acks=-1 then waits for the in-sync
 //! replicas, acks=0 gets no answer, and a failure of it closes the connection, so that the client looks up the leader
-//! anew. Transactional batches are refused as Kafka does when it cannot verify them.
+//! anew. Of transactional batches the transaction's coordinator is asked first ([`transactional`]).
 //!
 //! | version | adds                                                                            |
 //! |---------|---------------------------------------------------------------------------------|
@@ -17,6 +17,8 @@
 //! | 13      | topic ids (KIP-516)                                                             |
 //!
 //! (KafkaApis.handleProduceRequest, ReplicaManager.appendRecords)
+
+mod transactional;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -38,6 +40,7 @@ use crate::messages::{ProduceRequest, ProduceResponse};
 use crate::metadata::Topic;
 use crate::record::validate::{Invalid, produced_batch, validate};
 use crate::replica::{self, ACKS_ALL, Appended, Partition};
+use transactional::Verified;
 
 /// From this version on topics have ids.
 const BY_ID: i16 = 13;
@@ -54,28 +57,10 @@ impl Api for Produce {
     const ADVERTISED_FROM: i16 = 0;
 
     fn handle(ctx: &mut Context<'_>, request: ProduceRequest) -> Reply<ProduceResponse> {
-        let mut produce = Produced::new(ctx, &request);
-        let mut responses = Vec::with_capacity(request.topic_data.len());
-        for (topic_at, topic) in request.topic_data.into_iter().enumerate() {
-            responses.push(produce.append_topic(topic_at, topic));
-        }
-        let response = ProduceResponse {
-            responses,
-            node_endpoints: produce.leaders.into_endpoints(endpoint),
-            ..ProduceResponse::default()
-        };
-        match request.acks {
-            0 if produce.failed => Reply::Close,
-            0 => Reply::Silent,
-            _ if produce.waits.iter().any(|wait| !wait.is_over()) => {
-                let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
-                Reply::later(wait_for_replicas(
-                    response,
-                    produce.waits,
-                    Instant::now() + timeout,
-                ))
-            }
-            _ => Reply::Now(response),
+        let produced = Produced::new(ctx, &request);
+        match request.transactional_id {
+            None => produced.finish(request),
+            Some(_) => transactional::produce(produced, request),
         }
     }
 }
@@ -89,6 +74,8 @@ struct Produced {
     transactional_id: bool,
     now: Timestamp,
     failed: bool,
+    /// Of transactional batches.
+    verified: Verified,
     /// What the answer waits for.
     waits: Vec<Wait>,
 }
@@ -125,7 +112,34 @@ impl Produced {
             transactional_id: request.transactional_id.is_some(),
             now: ctx.broker.clock().now(),
             failed: false,
+            verified: Verified::default(),
             waits: Vec::new(),
+        }
+    }
+
+    /// Appends what there is, and answers.
+    fn finish(mut self, request: ProduceRequest) -> Reply<ProduceResponse> {
+        let mut responses = Vec::with_capacity(request.topic_data.len());
+        for (topic_at, topic) in request.topic_data.into_iter().enumerate() {
+            responses.push(self.append_topic(topic_at, topic));
+        }
+        let response = ProduceResponse {
+            responses,
+            node_endpoints: self.leaders.into_endpoints(endpoint),
+            ..ProduceResponse::default()
+        };
+        match request.acks {
+            0 if self.failed => Reply::Close,
+            0 => Reply::Silent,
+            _ if self.waits.iter().any(|wait| !wait.is_over()) => {
+                let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+                Reply::later(wait_for_replicas(
+                    response,
+                    self.waits,
+                    Instant::now() + timeout,
+                ))
+            }
+            _ => Reply::Now(response),
         }
     }
 
@@ -139,7 +153,7 @@ impl Produced {
             let index = partition.index;
             let appended = topic
                 .map_err(Refusal::Code)
-                .and_then(|topic| self.append(topic, partition));
+                .and_then(|topic| self.append(topic, (topic_at, partition_at), partition));
             self.answer(topic.ok(), (topic_at, partition_at), index, appended)
         };
         let partition_responses = data
@@ -159,6 +173,7 @@ impl Produced {
     fn append(
         &self,
         topic: &Arc<Topic>,
+        at: (usize, usize),
         data: PartitionProduceData,
     ) -> Result<(Arc<Partition>, Appended), Refusal> {
         let index = PartitionIndex(data.index);
@@ -167,9 +182,13 @@ impl Produced {
         }
         let batch = produced_batch(data.records.unwrap_or_default(), self.version)
             .map_err(Refusal::Form)?;
-        if batch.header.is_transactional() {
-            return Err(self.unverified());
-        }
+        let origin = match batch.header.is_transactional() {
+            true if self.transactional_id => self.verified.origin(at)?,
+            true => {
+                return Err(Refusal::Code(ErrorCode::TransactionalIdAuthorizationFailed));
+            }
+            false => Origin::Client,
+        };
         if !(ACKS_ALL..=1).contains(&self.acks) {
             return Err(Refusal::Code(ErrorCode::InvalidRequiredAcks));
         }
@@ -178,20 +197,8 @@ impl Produced {
         }
         let partition = self.leaders.partition(topic, index)?;
         let batch = validate(batch, &partition.config().rules, self.now)?;
-        let appended =
-            partition.append_as_leader(&batch, Origin::Client, self.acks, None, self.now)?;
+        let appended = partition.append_as_leader(&batch, origin, self.acks, None, self.now)?;
         Ok((partition, appended))
-    }
-
-    /// Whether a transaction holds the partition is asked of its coordinator, and there is none.
-    /// (ReplicaManager.handleProduceAppend)
-    fn unverified(&self) -> Refusal {
-        if !self.transactional_id {
-            return Refusal::Code(ErrorCode::TransactionalIdAuthorizationFailed);
-        }
-        let message = "Unable to verify the partition has been added to the transaction. Underlying error: \
-                       COORDINATOR_NOT_AVAILABLE";
-        Refusal::Message(ErrorCode::NotEnoughReplicas, message.to_owned())
     }
 
     fn answer(

@@ -13,6 +13,7 @@ pub struct Feature {
 
 pub const METADATA_VERSION: &str = "metadata.version";
 pub const KRAFT_VERSION: &str = "kraft.version";
+pub const TRANSACTION_VERSION: &str = "transaction.version";
 
 /// By name.
 pub const FEATURES: [Feature; 7] = [
@@ -53,7 +54,7 @@ pub const FEATURES: [Feature; 7] = [
         default: 1,
     },
     Feature {
-        name: "transaction.version",
+        name: TRANSACTION_VERSION,
         min: 0,
         max: 2,
         default: 2,

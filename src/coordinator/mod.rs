@@ -10,13 +10,20 @@ use bytes::Bytes;
 
 use crate::clock::Now;
 use crate::error_code::ErrorCode;
-use crate::ids::{Offset, ProducerId, SteadyTime};
+use crate::ids::{Offset, ProducerEpoch, ProducerId, SteadyTime};
 use crate::messages::{DecodeError, EncodeError};
 
 pub mod deadlines;
 pub mod group;
 pub mod groups;
+pub mod markers;
 pub mod runtime;
+mod topic;
+pub mod transaction;
+pub mod transactions;
+
+pub use crate::log::VerificationGuard;
+pub use topic::LookUp;
 
 /// Stands for one request that waits for its answer. The runtime gives them out, never twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +45,8 @@ pub struct Outcome<R, A> {
     pub records: Vec<R>,
     /// Whether the records count all together or not at all, and so have to fit in one batch.
     pub atomic: bool,
+    /// The records are those of a producer's transaction, and count when that is committed.
+    pub transactional: Option<Transactional>,
     /// Let out when all that was written before them, these records included, is committed.
     pub replies: Vec<(Ticket, A)>,
 }
@@ -47,9 +56,32 @@ impl<R, A> Default for Outcome<R, A> {
         Outcome {
             records: Vec::new(),
             atomic: true,
+            transactional: None,
             replies: Vec::new(),
         }
     }
+}
+
+/// The transaction that records are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transactional {
+    pub producer: ProducerIdAndEpoch,
+    /// That the transaction's coordinator knows of the partition; `None` where that is not asked.
+    pub verified: Option<VerificationGuard>,
+}
+
+/// A producer as a request names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerIdAndEpoch {
+    pub id: ProducerId,
+    pub epoch: ProducerEpoch,
+}
+
+impl ProducerIdAndEpoch {
+    pub const NONE: ProducerIdAndEpoch = ProducerIdAndEpoch {
+        id: ProducerId::NONE,
+        epoch: ProducerEpoch::NONE,
+    };
 }
 
 /// Where a record stands in its partition.
@@ -112,6 +144,20 @@ pub trait StateMachine: Send + Sync + 'static {
 
     /// Reads what [`StateMachine::encode`] or Apache Kafka wrote; `None` for a kind that is not known.
     fn decode(key: Bytes, value: Option<Bytes>) -> Result<Option<Self::Record>, DecodeError>;
+}
+
+/// What a failed append looks like to a client. (CoordinatorOperationExceptionHelper.handleOperationException)
+pub fn client_error(error: ErrorCode) -> ErrorCode {
+    match error {
+        ErrorCode::UnknownTopicOrPartition
+        | ErrorCode::NotEnoughReplicas
+        | ErrorCode::RequestTimedOut => ErrorCode::CoordinatorNotAvailable,
+        ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
+        ErrorCode::MessageTooLarge
+        | ErrorCode::RecordListTooLarge
+        | ErrorCode::InvalidFetchSize => ErrorCode::UnknownServerError,
+        other => other,
+    }
 }
 
 /// The partition of an internal topic that keeps `key`: Java's `Math.abs(key.hashCode()) % partitions`, where the

@@ -18,10 +18,12 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::{error, info};
 
-use super::{Event, Outcome, Position, StateMachine, Ticket};
+use super::markers::Marker;
+use super::{Event, Outcome, Position, StateMachine, Ticket, client_error};
 use crate::clock::{Clock, Now};
 use crate::error_code::ErrorCode;
 use crate::ids::{LeaderEpoch, Offset, PartitionIndex, ProducerId, SteadyTime};
+use crate::log::Origin;
 use crate::record::compress::Codec;
 
 mod batches;
@@ -32,6 +34,7 @@ mod tests;
 mod timer;
 
 pub use journal::Journal;
+pub(super) use journal::journal_error;
 use timer::Timer;
 
 /// Deadlines dealt with before requests to the same shard get their turn.
@@ -42,6 +45,8 @@ const DEADLINES_PER_TURN: usize = 256;
 pub struct Config {
     /// How its batches are compressed.
     pub codec: Codec,
+    /// The base sequence of its batches, which have no producer: each coordinator of Kafka has its own.
+    pub base_sequence: i32,
     /// How long an answer waits for the high watermark (`offsets.commit.timeout.ms`).
     pub commit_timeout: Duration,
 }
@@ -70,6 +75,27 @@ pub enum Answer<R> {
     /// Resolves when the request has been answered and its answer is committed. The error is that of the append or
     /// of the wait: the answer, if there is one, cannot be told.
     Later(Pin<Box<dyn Future<Output = Result<R, ErrorCode>> + Send>>),
+}
+
+/// What a coordinator says, or the error that it cannot; now or when it can be told.
+pub enum Said<R> {
+    Now(Result<R, ErrorCode>),
+    Later(Pin<Box<dyn Future<Output = Result<R, ErrorCode>> + Send>>),
+}
+
+impl<R: Send + 'static> Said<R> {
+    /// With the errors that clients are told.
+    pub(super) fn of(answer: Result<Answer<R>, Unavailable>) -> Said<R> {
+        match answer {
+            Ok(Answer::Now(response)) => Said::Now(Ok(response)),
+            Ok(Answer::Later(response)) => {
+                Said::Later(Box::pin(
+                    async move { response.await.map_err(client_error) },
+                ))
+            }
+            Err(unavailable) => Said::Now(Err(unavailable.code())),
+        }
+    }
 }
 
 /// The coordinator of one internal topic on this broker.
@@ -102,7 +128,7 @@ struct Shard<M: StateMachine, J> {
 struct Active<M: StateMachine> {
     state: M::State,
     scratch: M::Scratch,
-    waiting: HashMap<Ticket, oneshot::Sender<Said<M::Response>>>,
+    waiting: HashMap<Ticket, oneshot::Sender<Decided<M::Response>>>,
     tickets: u64,
     /// One past the last record written or read.
     end: Offset,
@@ -113,7 +139,7 @@ struct Active<M: StateMachine> {
 }
 
 /// An answer, and up to where the partition has to be committed before it is told.
-struct Said<R> {
+struct Decided<R> {
     response: R,
     after: Offset,
 }
@@ -153,6 +179,28 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
         request: M::Request,
     ) -> Result<Answer<M::Response>, Unavailable> {
         let shard = self.shard(partition)?;
+        self.request_of(shard, request)
+    }
+
+    /// The same of one who serves only the coordinator of this epoch.
+    pub fn request_in(
+        &self,
+        partition: PartitionIndex,
+        epoch: LeaderEpoch,
+        request: M::Request,
+    ) -> Result<Answer<M::Response>, Unavailable> {
+        let shard = self.shard(partition)?;
+        if shard.epoch != epoch {
+            return Err(Unavailable::NotCoordinator);
+        }
+        self.request_of(shard, request)
+    }
+
+    fn request_of(
+        &self,
+        shard: Arc<Shard<M, J>>,
+        request: M::Request,
+    ) -> Result<Answer<M::Response>, Unavailable> {
         let mut active = shard.lock();
         if active.resigned {
             return Err(Unavailable::NotCoordinator);
@@ -182,7 +230,7 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
     fn answered(
         &self,
         shard: Arc<Shard<M, J>>,
-        receiver: oneshot::Receiver<Said<M::Response>>,
+        receiver: oneshot::Receiver<Decided<M::Response>>,
     ) -> impl Future<Output = Result<M::Response, ErrorCode>> + Send + use<M, J> {
         let timeout = self.config.commit_timeout;
         async move {
@@ -192,11 +240,11 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
         }
     }
 
-    fn committed(
+    fn committed<R: Send + 'static>(
         &self,
         shard: &Arc<Shard<M, J>>,
-        said: Said<M::Response>,
-    ) -> impl Future<Output = Result<M::Response, ErrorCode>> + Send + use<M, J> {
+        said: Decided<R>,
+    ) -> impl Future<Output = Result<R, ErrorCode>> + Send + use<M, J, R> {
         let (journal, epoch, timeout) = (
             shard.journal.clone(),
             shard.epoch,
@@ -212,7 +260,7 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
         shard: &Arc<Shard<M, J>>,
         active: &mut Active<M>,
         event: Event<M::Request>,
-    ) -> Vec<(Ticket, Said<M::Response>)> {
+    ) -> Vec<(Ticket, Decided<M::Response>)> {
         let now = self.clock.both();
         let outcome = self
             .machine
@@ -226,7 +274,7 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
         active: &mut Active<M>,
         mut outcome: Outcome<M::Record, M::Response>,
         now: Now,
-    ) -> Vec<(Ticket, Said<M::Response>)> {
+    ) -> Vec<(Ticket, Decided<M::Response>)> {
         let written = self.write(shard, active, &mut outcome, now);
         let replies = match written {
             Ok(()) => outcome.replies,
@@ -239,7 +287,7 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
         let after = active.end;
         let mut unclaimed = Vec::new();
         for (ticket, response) in replies {
-            let said = Said { response, after };
+            let said = Decided { response, after };
             match active.waiting.remove(&ticket) {
                 // A client that went away takes no answer.
                 Some(sender) => drop(sender.send(said)),
@@ -258,18 +306,32 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
         outcome: &mut Outcome<M::Record, M::Response>,
         now: Now,
     ) -> Result<(), ErrorCode> {
+        let producer_id = outcome
+            .transactional
+            .map_or(ProducerId::NONE, |it| it.producer.id);
         while !outcome.records.is_empty() {
             let limit = shard.journal.max_batch_bytes();
-            let (batch, count) =
-                batches::build::<M>(&outcome.records, self.config.codec, limit, now.wall)?;
+            let (batch, count) = batches::build::<M>(
+                &outcome.records,
+                outcome.transactional,
+                &self.config,
+                limit,
+                now.wall,
+            )?;
             if outcome.atomic && count < outcome.records.len() {
                 return Err(ErrorCode::MessageTooLarge);
             }
-            let base_offset = shard.journal.append(&batch, shard.epoch, now.wall)?;
+            let origin = match outcome.transactional.map(|it| it.verified) {
+                Some(Some(guard)) => Origin::VerifiedCoordinator(guard),
+                Some(None) | None => Origin::Coordinator,
+            };
+            let base_offset = shard
+                .journal
+                .append(&batch, origin, shard.epoch, now.wall)?;
             for (index, record) in (0..).zip(outcome.records.drain(..count)) {
                 let at = Position {
                     offset: base_offset + index,
-                    producer_id: ProducerId::NONE,
+                    producer_id,
                 };
                 M::apply(&mut active.state, record, at);
                 active.end = base_offset + index + 1;
@@ -314,6 +376,41 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
         }
         active.timer_at = None;
         self.set_timer(shard, active);
+    }
+
+    /// Writes the end marker of a producer's transaction, and has what was written within count, or not.
+    pub fn end_transaction(&self, partition: PartitionIndex, marker: &Marker) -> Said<()> {
+        let shard = match self.shard(partition) {
+            Ok(shard) => shard,
+            Err(unavailable) => return Said::Now(Err(unavailable.code())),
+        };
+        let mut active = shard.lock();
+        if active.resigned {
+            return Said::Now(Err(ErrorCode::NotCoordinator));
+        }
+        let now = self.clock.now();
+        let origin = Origin::Marker(marker.transaction_version);
+        let appended = shard
+            .journal
+            .append(&marker.batch(now), origin, shard.epoch, now);
+        let offset = match appended {
+            Ok(offset) => offset,
+            Err(error) => return Said::Now(Err(client_error(error))),
+        };
+        M::end_transaction(&mut active.state, marker.producer.id, marker.end.commit);
+        active.end = offset + 1;
+        let said = Decided {
+            response: (),
+            after: active.end,
+        };
+        drop(active);
+        if shard.journal.high_watermark() >= said.after {
+            return Said::Now(Ok(()));
+        }
+        let committed = self.committed(&shard, said);
+        Said::Later(Box::pin(
+            async move { committed.await.map_err(client_error) },
+        ))
     }
 
     fn shard(&self, partition: PartitionIndex) -> Result<Arc<Shard<M, J>>, Unavailable> {
@@ -439,7 +536,7 @@ impl<M: StateMachine, J> Shard<M, J> {
 async fn commit<J: Journal, R>(
     journal: &J,
     epoch: LeaderEpoch,
-    said: Said<R>,
+    said: Decided<R>,
     timeout: Duration,
 ) -> Result<R, ErrorCode> {
     let wait = journal.wait_for_high_watermark(said.after, epoch);

@@ -35,6 +35,7 @@ pub(crate) mod snapshots;
 mod space;
 pub(crate) mod transactions;
 mod truncation;
+mod verification;
 
 pub use config::LogConfig;
 pub use epochs::EpochEntry;
@@ -47,6 +48,7 @@ pub use producers::{Origin, ProducerState};
 pub use retention::Dropped;
 pub use space::RESERVE_DEFAULT;
 pub use transactions::AbortedTransaction;
+pub use verification::{Unverified, VerificationGuard};
 
 #[cfg(test)]
 mod bad_days;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::error::AppendError;
 use super::transactions::AbortedTransaction;
+use super::verification::{Unverified, VerificationGuard, Verifications};
 use crate::ids::{Offset, ProducerEpoch, ProducerId, Timestamp};
 use crate::record::BatchHeader;
 use crate::record::batch::{NO_SEQUENCE, decrement_sequence};
@@ -21,10 +22,29 @@ const BATCHES_KEPT: usize = 5;
 pub enum Origin {
     /// A producer: epochs and sequences.
     Client,
+    /// A producer, of whose transaction the coordinator was asked: also that.
+    VerifiedClient(VerificationGuard),
     /// A coordinator (offset commits, transaction markers): epochs.
     Coordinator,
+    /// The same as for producers, of offsets committed within a transaction.
+    VerifiedCoordinator(VerificationGuard),
+    /// The end marker of a transaction of this `transaction.version`: epochs, which rise with each from version 2 on.
+    Marker(i16),
     /// A leader's log, or this log itself when it is opened: nothing, it was checked before.
     Replication,
+}
+
+impl Origin {
+    fn is_client(self) -> bool {
+        matches!(self, Origin::Client | Origin::VerifiedClient(_))
+    }
+
+    fn guard(self) -> Option<VerificationGuard> {
+        match self {
+            Origin::VerifiedClient(guard) | Origin::VerifiedCoordinator(guard) => Some(guard),
+            Origin::Client | Origin::Coordinator | Origin::Marker(_) | Origin::Replication => None,
+        }
+    }
 }
 
 /// A batch that a producer wrote.
@@ -119,15 +139,35 @@ impl ProducerState {
             .copied()
     }
 
-    fn check_epoch(&self, header: &BatchHeader) -> Result<(), AppendError> {
-        if header.producer_epoch >= self.epoch {
+    fn check_epoch(&self, epoch: ProducerEpoch) -> Result<(), AppendError> {
+        if epoch >= self.epoch {
             return Ok(());
         }
-        Err(AppendError::InvalidProducerEpoch {
+        Err(self.invalid_epoch(epoch))
+    }
+
+    /// A marker of `transaction.version` 2 has a higher epoch than all before it, but for one that is written again
+    /// since its answer was lost. (ProducerAppendInfo.checkProducerEpoch; KAFKA-19446)
+    fn check_marker_epoch(&self, epoch: ProducerEpoch, origin: Origin) -> Result<(), AppendError> {
+        let rises = matches!(origin, Origin::Marker(version) if version >= 2);
+        let is_repeated =
+            self.current_txn_first_offset.is_none() || epoch == ProducerEpoch(i16::MAX);
+        if rises && epoch == self.epoch && !is_repeated {
+            return Err(self.invalid_epoch(epoch));
+        }
+        self.check_epoch(epoch)
+    }
+
+    fn invalid_epoch(&self, got: ProducerEpoch) -> AppendError {
+        AppendError::InvalidProducerEpoch {
             producer_id: self.producer_id,
             current: self.epoch,
-            got: header.producer_epoch,
-        })
+            got,
+        }
+    }
+
+    fn is_ongoing(&self, epoch: ProducerEpoch) -> bool {
+        self.current_txn_first_offset.is_some() && self.epoch == epoch
     }
 
     fn check_sequence(&self, header: &BatchHeader) -> Result<(), AppendError> {
@@ -170,6 +210,8 @@ pub(crate) struct CompletedTransaction {
 pub(crate) struct Prepared {
     state: ProducerState,
     completed: Option<CompletedTransaction>,
+    transactional: bool,
+    control: bool,
 }
 
 /// What [`Producers::prepare`] found.
@@ -193,6 +235,7 @@ pub(crate) struct Producers {
     open: BTreeMap<Offset, ProducerId>,
     /// Completed, but with a marker that may lie above the high watermark; first offset to the marker's offset.
     unreplicated: BTreeMap<Offset, Offset>,
+    verifications: Verifications,
 }
 
 impl Producers {
@@ -208,7 +251,7 @@ impl Producers {
             return Ok(Verdict::New(None));
         }
         let known = self.states.get(&header.producer_id);
-        if origin == Origin::Client
+        if origin.is_client()
             && let Some(duplicate) = known.and_then(|state| state.duplicate_of(header))
         {
             return Ok(Verdict::Duplicate(duplicate));
@@ -216,25 +259,95 @@ impl Producers {
         let mut state = known
             .cloned()
             .unwrap_or_else(|| ProducerState::unknown(header.producer_id));
-        if header.is_control() {
-            let completed = match marker {
+        let completed = if header.is_control() {
+            match marker {
                 Some(marker) => end_transaction(&mut state, header, base_offset, marker, origin)?,
                 // Compaction leaves a control batch without records when its whole transaction is gone.
                 None => return Ok(Verdict::New(None)),
-            };
-            return Ok(Verdict::New(Some(Prepared { state, completed })));
-        }
-        write_data(&mut state, header, base_offset, origin)?;
+            }
+        } else {
+            if header.is_transactional() {
+                self.check_verified(&state, header, origin)?;
+            }
+            write_data(&mut state, header, base_offset, origin)?;
+            None
+        };
         Ok(Verdict::New(Some(Prepared {
             state,
-            completed: None,
+            completed,
+            transactional: header.is_transactional(),
+            control: header.is_control(),
         })))
+    }
+
+    /// Whether the coordinator knows that the transaction holds the partition. (UnifiedLog.batchMissingRequiredVerification,
+    /// ProducerAppendInfo.checkSequence)
+    fn check_verified(
+        &self,
+        state: &ProducerState,
+        header: &BatchHeader,
+        origin: Origin,
+    ) -> Result<(), AppendError> {
+        let Some(guard) = origin.guard() else {
+            return Ok(());
+        };
+        let producer_id = state.producer_id;
+        if !state.is_ongoing(header.producer_epoch) {
+            state.check_epoch(header.producer_epoch)?;
+            if !self.verifications.is_held(producer_id, guard) {
+                return Err(AppendError::InvalidTransactionState { producer_id });
+            }
+        }
+        let Some(verification) = self
+            .verifications
+            .get(producer_id)
+            .filter(|_| origin.is_client())
+        else {
+            return Ok(());
+        };
+        let begins_at_zero = verification.has_epoch_per_transaction && state.last_batch().is_none();
+        let expected = if begins_at_zero {
+            0
+        } else {
+            verification.lowest_sequence
+        };
+        match header.base_sequence > expected {
+            true => Err(AppendError::OutOfOrderSequence {
+                producer_id,
+                expected,
+                got: header.base_sequence,
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// See [`Log::start_verification`](super::Log::start_verification).
+    pub(super) fn start_verification(
+        &mut self,
+        batch: &Unverified,
+        now: Timestamp,
+    ) -> Result<Option<VerificationGuard>, AppendError> {
+        if let Some(state) = self.states.get(&batch.producer_id) {
+            state.check_epoch(batch.epoch)?;
+            if state.is_ongoing(batch.epoch) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(self.verifications.start(batch, now)))
     }
 
     /// Takes over what a batch changes; returns the transaction that it aborts.
     pub(crate) fn commit(&mut self, prepared: Prepared) -> Option<AbortedTransaction> {
-        let Prepared { state, completed } = prepared;
+        let Prepared {
+            state,
+            completed,
+            transactional,
+            control,
+        } = prepared;
         let producer_id = state.producer_id;
+        if transactional {
+            self.verifications.end(producer_id, state.epoch, control);
+        }
         if let Some(first_offset) = state.current_txn_first_offset {
             self.open.insert(first_offset, producer_id);
         }
@@ -289,6 +402,7 @@ impl Producers {
     pub(crate) fn expire(&mut self, now: Timestamp, expiration_ms: i64) {
         self.states
             .retain(|_, state| !is_expired(state, now, expiration_ms));
+        self.verifications.expire(now, expiration_ms);
     }
 }
 
@@ -305,9 +419,9 @@ fn write_data(
     origin: Origin,
 ) -> Result<(), AppendError> {
     if origin != Origin::Replication {
-        state.check_epoch(header)?;
+        state.check_epoch(header.producer_epoch)?;
     }
-    if origin == Origin::Client {
+    if origin.is_client() {
         state.check_sequence(header)?;
     }
     if origin != Origin::Replication
@@ -340,7 +454,7 @@ fn end_transaction(
     origin: Origin,
 ) -> Result<Option<CompletedTransaction>, AppendError> {
     if origin != Origin::Replication {
-        state.check_epoch(header)?;
+        state.check_marker_epoch(header.producer_epoch, origin)?;
         if state.coordinator_epoch > marker.coordinator_epoch {
             return Err(AppendError::TransactionCoordinatorFenced {
                 producer_id: state.producer_id,

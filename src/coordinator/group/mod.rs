@@ -11,7 +11,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::deadlines::Deadlines;
-use super::{Event, Position, StateMachine, Ticket};
+use super::{Event, Position, StateMachine, Ticket, VerificationGuard, client_error};
 use crate::clock::Now;
 use crate::error_code::ErrorCode;
 use crate::ids::{ProducerId, SteadyTime, Timestamp};
@@ -23,7 +23,7 @@ use crate::messages::{
     DecodeError, EncodeError, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest,
     JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest,
     OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, StrBytes,
-    SyncGroupRequest, SyncGroupResponse,
+    SyncGroupRequest, SyncGroupResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
 
 mod admin;
@@ -33,6 +33,7 @@ mod records;
 mod state;
 #[cfg(test)]
 mod tests;
+mod transactional;
 
 use classic::join::{Join, join_error};
 use classic::leave::leave_unknown;
@@ -43,6 +44,7 @@ use records::GroupKind;
 pub use records::Record;
 use state::OtherGroup;
 pub use state::State;
+pub use transactional::error as transactional_commit_error;
 
 pub(super) type Outcome = super::Outcome<Record, Response>;
 
@@ -94,6 +96,11 @@ pub enum Request {
         version: i16,
         request: OffsetCommitRequest,
     },
+    /// Within a transaction: pending until that ends.
+    CommitTransactionalOffsets {
+        request: TxnOffsetCommitRequest,
+        verified: Option<VerificationGuard>,
+    },
     FetchOffsets {
         group: OffsetFetchRequestGroup,
         require_stable: bool,
@@ -120,6 +127,7 @@ pub enum Response {
     Heartbeat(HeartbeatResponse),
     Leave(LeaveGroupResponse),
     CommitOffsets(OffsetCommitResponse),
+    CommitTransactionalOffsets(TxnOffsetCommitResponse),
     FetchOffsets(OffsetFetchResponseGroup),
     DeleteOffsets(OffsetDeleteResponse),
     List(Vec<ListedGroup>),
@@ -322,6 +330,10 @@ impl Step<'_> {
             Request::CommitOffsets { version, request } => {
                 Response::CommitOffsets(self.commit_offsets(version, &request))
             }
+            Request::CommitTransactionalOffsets { request, verified } => {
+                let response = self.commit_transactional_offsets(&request, verified);
+                Response::CommitTransactionalOffsets(response)
+            }
             Request::FetchOffsets {
                 group,
                 require_stable,
@@ -488,6 +500,9 @@ impl Response {
             Response::CommitOffsets(response) => {
                 Response::CommitOffsets(offsets::commit_failed(response, error))
             }
+            Response::CommitTransactionalOffsets(response) => {
+                Response::CommitTransactionalOffsets(transactional::failed(response, error))
+            }
             Response::FetchOffsets(group) => {
                 Response::FetchOffsets(offsets::fetch_error(group.group_id, error))
             }
@@ -499,19 +514,5 @@ impl Response {
                 unchanged
             }
         }
-    }
-}
-
-/// What a failed append looks like to a client. (CoordinatorOperationExceptionHelper.handleOperationException)
-pub fn client_error(error: ErrorCode) -> ErrorCode {
-    match error {
-        ErrorCode::UnknownTopicOrPartition
-        | ErrorCode::NotEnoughReplicas
-        | ErrorCode::RequestTimedOut => ErrorCode::CoordinatorNotAvailable,
-        ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
-        ErrorCode::MessageTooLarge
-        | ErrorCode::RecordListTooLarge
-        | ErrorCode::InvalidFetchSize => ErrorCode::UnknownServerError,
-        other => other,
     }
 }

@@ -32,10 +32,10 @@ const GROUP_ID_NOT_FOUND_FROM: i16 = 9;
 const DEFAULT_RETENTION_TIME: i64 = -1;
 
 /// Who commits, by the fields of the request.
-struct Committer<'a> {
-    member_id: &'a str,
-    instance_id: Option<&'a str>,
-    generation: i32,
+pub(super) struct Committer<'a> {
+    pub(super) member_id: &'a str,
+    pub(super) instance_id: Option<&'a str>,
+    pub(super) generation: i32,
 }
 
 impl Step<'_> {
@@ -57,7 +57,8 @@ impl Step<'_> {
             let name: Arc<str> = Arc::from(&*topic.name);
             let mut partitions = Vec::with_capacity(topic.partitions.len());
             for partition in &topic.partitions {
-                let error = if self.is_metadata_too_large(partition) {
+                let metadata = partition.committed_metadata.as_deref();
+                let error = if self.is_metadata_too_large(metadata) {
                     ErrorCode::OffsetMetadataTooLarge
                 } else {
                     let key = OffsetKey {
@@ -89,9 +90,9 @@ impl Step<'_> {
         }
     }
 
-    fn is_metadata_too_large(&self, partition: &OffsetCommitRequestPartition) -> bool {
+    pub(super) fn is_metadata_too_large(&self, metadata: Option<&str>) -> bool {
         let limit = self.config.offset_metadata_max_units;
-        let metadata = partition.committed_metadata.as_deref().unwrap_or_default();
+        let metadata = metadata.unwrap_or_default();
         metadata.len() > limit && metadata.encode_utf16().count() > limit
     }
 
@@ -350,7 +351,7 @@ impl Committer<'_> {
     }
 
     /// As to an empty group; one of another protocol may still have members, whom only their protocol can check.
-    fn may_commit_to_stored(&self, stored: &Group) -> Result<(), ErrorCode> {
+    pub(super) fn may_commit_to_stored(&self, stored: &Group) -> Result<(), ErrorCode> {
         let empty = stored.other.as_ref().is_none_or(|other| other.members == 0);
         if self.generation < 0 && empty {
             Ok(())
@@ -359,7 +360,7 @@ impl Committer<'_> {
         }
     }
 
-    fn is_anonymous(&self) -> bool {
+    pub(super) fn is_anonymous(&self) -> bool {
         self.generation < 0 && self.member_id.is_empty() && self.instance_id.is_none()
     }
 }

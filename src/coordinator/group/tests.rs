@@ -24,6 +24,9 @@ use crate::messages::offset_delete_request::{
 };
 use crate::messages::offset_fetch_request::OffsetFetchRequestTopics;
 use crate::messages::sync_group_request::SyncGroupRequestAssignment;
+use crate::messages::txn_offset_commit_request::{
+    TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+};
 use crate::messages::{GroupId, TopicName, text};
 
 mod print;
@@ -156,6 +159,29 @@ fn member_id(short: &str) -> String {
     }
 }
 
+fn txn_commit(arguments: &Arguments<'_>) -> TxnOffsetCommitRequest {
+    let topics = arguments
+        .pairs("offsets")
+        .into_iter()
+        .map(|(partition, offset)| {
+            let (topic, index) = partition.rsplit_once('/').unwrap();
+            let partition = TxnOffsetCommitRequestPartition::default()
+                .with_partition_index(index.parse().unwrap())
+                .with_committed_offset(offset.parse().unwrap())
+                .with_committed_metadata(arguments.get("metadata").map(text));
+            TxnOffsetCommitRequestTopic::default()
+                .with_name(TopicName(text(topic)))
+                .with_partitions(vec![partition])
+        });
+    TxnOffsetCommitRequest::default()
+        .with_group_id(GroupId(text(arguments.group())))
+        .with_producer_id(arguments.number("producer", 1).into())
+        .with_member_id(arguments.member())
+        .with_group_instance_id(arguments.instance())
+        .with_generation_id(arguments.int("generation", -1))
+        .with_topics(topics.collect())
+}
+
 /// A consumer's subscription; `-` is bytes that are none.
 fn subscription(topics: &str) -> Bytes {
     if topics == "-" {
@@ -277,8 +303,11 @@ impl World {
                 .for_each(|(ticket, response)| self.print_reply(ticket, &response));
             return;
         }
+        let producer_id = outcome
+            .transactional
+            .map_or(ProducerId::NONE, |transactional| transactional.producer.id);
         for record in outcome.records {
-            self.append(record, ProducerId::NONE);
+            self.append(record, producer_id);
         }
         for (ticket, response) in outcome.replies {
             self.print_reply(ticket, &response);
@@ -412,6 +441,10 @@ impl World {
             "commit" => Request::CommitOffsets {
                 version: arguments.version(9),
                 request: commit(arguments),
+            },
+            "txn-commit" => Request::CommitTransactionalOffsets {
+                request: txn_commit(arguments),
+                verified: None,
             },
             "fetch" => Request::FetchOffsets {
                 group: fetch(arguments),

@@ -1,10 +1,10 @@
-//! The batches that coordinators write: producer id and epoch -1 and base sequence 0, as Kafka's do.
-//! (CoordinatorRuntime.maybeAllocateNewBatch)
+//! The batches that coordinators write: producer id and epoch -1, but within a transaction; the base sequence is 0 or -1, as Kafka's coordinators
+//! have it. (CoordinatorRuntime.maybeAllocateNewBatch, TransactionStateManager.appendTransactionToLog)
 
-use crate::coordinator::StateMachine;
+use super::Config;
+use crate::coordinator::{ProducerIdAndEpoch, StateMachine, Transactional};
 use crate::error_code::ErrorCode;
 use crate::ids::Timestamp;
-use crate::record::compress::Codec;
 use crate::record::{BatchBuilder, Producer, ValidBatch};
 
 /// What a record needs beside its key and value, at most.
@@ -13,15 +13,22 @@ const RECORD_OVERHEAD: usize = 32;
 /// As many of the records as fit, at least one; and how many they are.
 pub(super) fn build<M: StateMachine>(
     records: &[M::Record],
-    codec: Codec,
+    transactional: Option<Transactional>,
+    config: &Config,
     limit: usize,
     now: Timestamp,
 ) -> Result<(ValidBatch, usize), ErrorCode> {
+    let ProducerIdAndEpoch { id, epoch } =
+        transactional.map_or(ProducerIdAndEpoch::NONE, |it| it.producer);
     let producer = Producer {
-        base_sequence: 0,
-        ..Producer::NONE
+        id,
+        epoch,
+        base_sequence: config.base_sequence,
     };
-    let mut builder = BatchBuilder::new().producer(producer).codec(codec);
+    let mut builder = BatchBuilder::new()
+        .producer(producer)
+        .transactional(transactional.is_some())
+        .codec(config.codec);
     let mut count = 0;
     for record in records {
         let (key, value) = M::encode(record).map_err(|error| {

@@ -30,6 +30,7 @@ pub trait Journal: Send + Sync + 'static {
     fn append(
         &self,
         batch: &ValidBatch,
+        origin: Origin,
         epoch: LeaderEpoch,
         now: Timestamp,
     ) -> Result<Offset, ErrorCode>;
@@ -65,12 +66,13 @@ impl Journal for Partition {
     fn append(
         &self,
         batch: &ValidBatch,
+        origin: Origin,
         epoch: LeaderEpoch,
         now: Timestamp,
     ) -> Result<Offset, ErrorCode> {
-        self.append_as_leader(batch, Origin::Coordinator, ACKS_ALL, Some(epoch), now)
+        self.append_as_leader(batch, origin, ACKS_ALL, Some(epoch), now)
             .map(|appended| appended.info.base_offset)
-            .map_err(|error| error_code(&error))
+            .map_err(|error| journal_error(&error))
     }
 
     async fn wait_for_high_watermark(
@@ -80,7 +82,7 @@ impl Journal for Partition {
     ) -> Result<(), ErrorCode> {
         Partition::wait_for_high_watermark(self, offset, epoch)
             .await
-            .map_err(|error| error_code(&error))
+            .map_err(|error| journal_error(&error))
     }
 
     fn read(&self, from: Offset) -> std::io::Result<Bytes> {
@@ -107,7 +109,7 @@ impl Journal for Partition {
 }
 
 /// What a producer would be answered.
-fn error_code(error: &replica::Error) -> ErrorCode {
+pub(in crate::coordinator) fn journal_error(error: &replica::Error) -> ErrorCode {
     use replica::Error;
     match error {
         Error::NotLeader | Error::Gone => ErrorCode::NotLeaderOrFollower,

@@ -164,6 +164,7 @@ impl Journal for Memory {
     fn append(
         &self,
         batch: &ValidBatch,
+        _origin: Origin,
         epoch: LeaderEpoch,
         _: Timestamp,
     ) -> Result<Offset, ErrorCode> {
@@ -224,6 +225,7 @@ impl World {
 
     fn over(memory: Arc<Memory>) -> World {
         let config = Config {
+            base_sequence: 0,
             codec: Codec::None,
             commit_timeout: Duration::from_secs(5),
         };

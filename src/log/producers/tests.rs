@@ -121,3 +121,141 @@ fn silent_producers_are_forgotten_unless_a_transaction_is_open() {
         Err(AppendError::InvalidTransactionState { .. })
     ));
 }
+
+fn transactional(epoch: i16, sequence: i32) -> BatchHeader {
+    BatchHeader {
+        attributes: Attributes::default().with_transactional(true),
+        ..header(epoch, sequence, 1)
+    }
+}
+
+/// Writes the end marker of producer 1 at `offset`.
+fn end(
+    producers: &mut Producers,
+    epoch: i16,
+    offset: i64,
+    origin: Origin,
+) -> Result<(), AppendError> {
+    let header = BatchHeader {
+        attributes: Attributes::default()
+            .with_transactional(true)
+            .with_control(true),
+        ..header(epoch, NO_SEQUENCE, 1)
+    };
+    let marker = EndMarker {
+        commit: true,
+        coordinator_epoch: 0,
+    };
+    match producers.prepare(&header, Offset(offset), Some(marker), origin)? {
+        Verdict::New(prepared) => drop(producers.commit(prepared.expect("a marker ends"))),
+        Verdict::Duplicate(_) => panic!("markers are no duplicates"),
+    }
+    Ok(())
+}
+
+fn verified(
+    producers: &mut Producers,
+    header: &BatchHeader,
+    offset: i64,
+    guard: VerificationGuard,
+) -> Result<(), AppendError> {
+    let origin = Origin::VerifiedClient(guard);
+    match producers.prepare(header, Offset(offset), None, origin)? {
+        Verdict::New(prepared) => drop(producers.commit(prepared.expect("it has a producer"))),
+        Verdict::Duplicate(_) => panic!("it is no duplicate"),
+    }
+    Ok(())
+}
+
+fn start(
+    producers: &mut Producers,
+    header: &BatchHeader,
+    has_epoch_per_transaction: bool,
+) -> Result<Option<VerificationGuard>, AppendError> {
+    let batch = Unverified {
+        producer_id: header.producer_id,
+        epoch: header.producer_epoch,
+        base_sequence: header.base_sequence,
+        has_epoch_per_transaction,
+    };
+    producers.start_verification(&batch, Timestamp(0))
+}
+
+#[test]
+fn a_transaction_begins_in_a_log_only_when_it_was_verified() {
+    let mut producers = Producers::default();
+    let first = transactional(0, 0);
+    let ongoing = VerificationGuard::ONGOING;
+    assert!(matches!(
+        verified(&mut producers, &first, 0, ongoing),
+        Err(AppendError::InvalidTransactionState { .. })
+    ));
+    let guard = start(&mut producers, &first, false).unwrap().unwrap();
+    assert_eq!(start(&mut producers, &first, false).unwrap(), Some(guard));
+    verified(&mut producers, &first, 0, guard).unwrap();
+    assert_eq!(start(&mut producers, &first, false).unwrap(), None);
+    verified(&mut producers, &transactional(0, 1), 1, ongoing).unwrap();
+    end(&mut producers, 0, 2, Origin::Marker(0)).unwrap();
+    // What was verified before the marker came counts no more.
+    for guard in [guard, ongoing] {
+        assert!(matches!(
+            verified(&mut producers, &transactional(0, 2), 3, guard),
+            Err(AppendError::InvalidTransactionState { .. })
+        ));
+    }
+    assert!(matches!(
+        start(&mut producers, &transactional(-1, 0), false),
+        Err(AppendError::InvalidProducerEpoch { .. })
+    ));
+}
+
+#[test]
+fn a_marker_between_verification_and_append_undoes_it() {
+    let mut producers = Producers::default();
+    let batch = transactional(0, 0);
+    let guard = start(&mut producers, &batch, false).unwrap().unwrap();
+    end(&mut producers, 0, 0, Origin::Marker(0)).unwrap();
+    assert!(matches!(
+        verified(&mut producers, &batch, 1, guard),
+        Err(AppendError::InvalidTransactionState { .. })
+    ));
+    // Of the next transaction, whose epoch the marker has, it does not.
+    let next = transactional(1, 0);
+    let guard = start(&mut producers, &next, true).unwrap().unwrap();
+    end(&mut producers, 1, 1, Origin::Marker(2)).unwrap();
+    verified(&mut producers, &next, 2, guard).unwrap();
+}
+
+#[test]
+fn the_first_batch_of_a_transaction_is_appended_first() {
+    let mut producers = Producers::default();
+    let (first, second) = (transactional(0, 0), transactional(0, 1));
+    let guard = start(&mut producers, &second, false).unwrap().unwrap();
+    start(&mut producers, &first, false).unwrap();
+    let early = verified(&mut producers, &second, 0, guard).map(|()| None);
+    assert_eq!(expected(early), (0, 1));
+    verified(&mut producers, &first, 0, guard).unwrap();
+    // With an epoch for each transaction the first sequence is known.
+    let mut producers = Producers::default();
+    let guard = start(&mut producers, &second, true).unwrap().unwrap();
+    let early = verified(&mut producers, &second, 0, guard).map(|()| None);
+    assert_eq!(expected(early), (0, 1));
+}
+
+#[test]
+fn markers_of_version_2_raise_the_epoch() {
+    let mut producers = Producers::default();
+    append(&mut producers, &transactional(3, 0), 0).unwrap();
+    for (epoch, origin) in [(3, Origin::Marker(2)), (2, Origin::Marker(0))] {
+        assert!(matches!(
+            end(&mut producers, epoch, 1, origin),
+            Err(AppendError::InvalidProducerEpoch { .. })
+        ));
+    }
+    end(&mut producers, 4, 1, Origin::Marker(2)).unwrap();
+    // Written again, since the answer was lost.
+    end(&mut producers, 4, 2, Origin::Marker(2)).unwrap();
+    append(&mut producers, &transactional(4, 0), 3).unwrap();
+    assert!(end(&mut producers, 4, 4, Origin::Marker(2)).is_err());
+    end(&mut producers, 4, 4, Origin::Marker(0)).unwrap();
+}

@@ -102,6 +102,17 @@ pub(super) fn response(response: &Response) -> String {
             }
             line
         }
+        Response::CommitTransactionalOffsets(response) => {
+            let mut line = String::from("txn-commit");
+            for topic in &response.topics {
+                let name: &str = &topic.name;
+                for partition in &topic.partitions {
+                    let code = error(partition.error_code);
+                    let _ = write!(line, " {name}/{}={code}", partition.partition_index);
+                }
+            }
+            line
+        }
         Response::FetchOffsets(response) => {
             let mut line = format!("fetch {}", error(response.error_code));
             for topic in &response.topics {

@@ -1,0 +1,133 @@
+//! WriteTxnMarkers (27), versions 1–2: a transaction coordinator has the ends of transactions written into the
+//! partitions that this broker leads.
+//!
+//! | version | adds                                                                            |
+//! |---------|---------------------------------------------------------------------------------|
+//! | 2       | the transaction's version: from 2 on the epoch has to rise (KIP-1228)           |
+//!
+//! (KafkaApis.handleWriteTxnMarkersRequest)
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use super::transactional::producer;
+use super::{Api, Context, Reply};
+use crate::coordinator::markers::{Marker, Written};
+use crate::error_code::ErrorCode;
+use crate::ids::TopicPartition;
+use crate::messages::write_txn_markers_request::WritableTxnMarker;
+use crate::messages::write_txn_markers_response::{
+    WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
+};
+use crate::messages::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
+use crate::record::control::EndMarker;
+
+pub(super) struct WriteTxnMarkers;
+
+impl Api for WriteTxnMarkers {
+    type Request = WriteTxnMarkersRequest;
+    const VERSIONS: RangeInclusive<i16> = 1..=2;
+
+    fn handle(
+        ctx: &mut Context<'_>,
+        request: WriteTxnMarkersRequest,
+    ) -> Reply<WriteTxnMarkersResponse> {
+        let written: Vec<Written> = request
+            .markers
+            .iter()
+            .flat_map(|marker| write(ctx, marker))
+            .collect();
+        if written.iter().all(|it| matches!(it, Written::Now(_))) {
+            let now = |written| match written {
+                Written::Now(result) => Some(result),
+                Written::Later(_) => None,
+            };
+            let codes = written.into_iter().filter_map(now).collect();
+            return Reply::Now(answer(request.markers, codes));
+        }
+        Reply::later(async move {
+            let mut codes = Vec::with_capacity(written.len());
+            for written in written {
+                codes.push(match written {
+                    Written::Now(result) => result,
+                    Written::Later(result) => result.await,
+                });
+            }
+            answer(request.markers, codes)
+        })
+    }
+}
+
+/// Writes one marker to its partitions.
+fn write(ctx: &Context<'_>, asked: &WritableTxnMarker) -> Vec<Written> {
+    let image = ctx.broker.image();
+    let marker = Marker {
+        producer: producer(asked.producer_id, asked.producer_epoch),
+        end: EndMarker {
+            commit: asked.transaction_result,
+            coordinator_epoch: asked.coordinator_epoch,
+        },
+        transaction_version: asked.transaction_version.into(),
+    };
+    let mut written = Vec::new();
+    for topic in &asked.topics {
+        let name: Arc<str> = Arc::from(&*topic.name);
+        for index in &topic.partition_indexes {
+            let partition = TopicPartition::new(name.clone(), *index);
+            written.push(ctx.broker.markers().write(&image, &partition, &marker));
+        }
+    }
+    written
+}
+
+/// `codes` in the order of the request.
+fn answer(
+    asked: Vec<WritableTxnMarker>,
+    codes: Vec<Result<(), ErrorCode>>,
+) -> WriteTxnMarkersResponse {
+    let mut codes = codes.into_iter();
+    let mut partition = |index: i32| WritableTxnMarkerPartitionResult {
+        partition_index: index,
+        error_code: match codes.next() {
+            Some(Err(code)) => code.code(),
+            Some(Ok(())) | None => ErrorCode::None.code(),
+        },
+        ..Default::default()
+    };
+    let mut response = WriteTxnMarkersResponse::default();
+    for marker in asked {
+        let topics = marker
+            .topics
+            .into_iter()
+            .map(|topic| WritableTxnMarkerTopicResult {
+                name: topic.name,
+                partitions: topic
+                    .partition_indexes
+                    .into_iter()
+                    .map(&mut partition)
+                    .collect(),
+                ..Default::default()
+            })
+            .collect();
+        // Two markers of one producer share a result. (WriteTxnMarkersResponse)
+        let same = |other: &&mut WritableTxnMarkerResult| other.producer_id == marker.producer_id;
+        match response.markers.iter_mut().find(same) {
+            Some(other) => append(&mut other.topics, topics),
+            None => response.markers.push(WritableTxnMarkerResult {
+                producer_id: marker.producer_id,
+                topics,
+                ..Default::default()
+            }),
+        }
+    }
+    response
+}
+
+fn append(to: &mut Vec<WritableTxnMarkerTopicResult>, topics: Vec<WritableTxnMarkerTopicResult>) {
+    for topic in topics {
+        match to.iter_mut().find(|other| other.name == topic.name) {
+            Some(other) => other.partitions.extend(topic.partitions),
+            None => to.push(topic),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Has the end markers of one partition's transactions written, and tells the coordinator when all are. What cannot be
+//! written now is tried again until it is, or until the partition is gone: no transaction is left half ended.
+//! (TransactionMarkerChannelManager, TransactionMarkerRequestCompletionHandler)
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, info, warn};
+
+use super::Coordinator;
+use crate::coordinator::markers::{Marker, Markers, Written};
+use crate::coordinator::runtime::{Answer, Unavailable};
+use crate::coordinator::transaction::{Prepared, Request, Response, Work};
+use crate::error_code::ErrorCode;
+use crate::ids::{ProducerId, TopicPartition};
+use crate::metadata::Published;
+use crate::record::control::EndMarker;
+
+/// Before a marker that could not be written is written again. (retry.backoff.ms)
+const RETRY_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Gives a producer id that nobody had.
+pub type ProducerIdSource = Box<
+    dyn Fn() -> Pin<Box<dyn Future<Output = Result<ProducerId, ErrorCode>> + Send>> + Send + Sync,
+>;
+
+type Taken = Pin<Box<dyn Future<Output = Result<Response, ErrorCode>> + Send>>;
+
+/// A partition's marker that the in-sync replicas do not have yet.
+type Later = (
+    TopicPartition,
+    Pin<Box<dyn Future<Output = Result<(), ErrorCode>> + Send>>,
+);
+
+/// What became of the markers of one transaction.
+type Results = Vec<(TopicPartition, Result<(), ErrorCode>)>;
+
+/// See the module.
+pub(super) struct Sender {
+    pub(super) coordinator: Coordinator,
+    pub(super) markers: Arc<Markers>,
+    pub(super) metadata: Arc<Published>,
+    pub(super) producer_ids: Arc<OnceLock<ProducerIdSource>>,
+}
+
+/// A transaction some of whose partitions have no marker yet.
+struct Unfinished {
+    prepared: Prepared,
+    left: Vec<TopicPartition>,
+    retry_at: Instant,
+}
+
+/// Transactions that are not complete.
+#[derive(Default)]
+struct Open {
+    /// In the order of their times.
+    unfinished: VecDeque<Unfinished>,
+    /// The in-sync replicas do not have the markers yet.
+    writing: FuturesUnordered<Pin<Box<dyn Future<Output = (Prepared, Results)> + Send>>>,
+}
+
+/// What becomes of a transaction whose markers were written as far as they could be.
+enum Progress {
+    Complete,
+    /// Another coordinator, or a later producer, has taken over: nothing more is written.
+    Abandoned,
+    Left(Vec<TopicPartition>),
+}
+
+impl Sender {
+    /// Runs until another broker, or a later epoch, coordinates the partition.
+    pub(super) async fn run(self, loading: Option<JoinHandle<()>>) {
+        if let Some(loading) = loading {
+            // A failure shows as a partition that has no coordinator.
+            let _ = loading.await;
+        }
+        if let Err(Unavailable::NotCoordinator | Unavailable::Loading) = self.serve().await {
+            debug!(partition = %self.coordinator.partition, epoch = %self.coordinator.epoch, "markers are sent no more");
+        }
+    }
+
+    async fn serve(&self) -> Result<(), Unavailable> {
+        let mut open = Open::default();
+        let mut taken = self.take_work(false)?;
+        loop {
+            let retry_at = open.unfinished.front().map(|it| it.retry_at);
+            let retry = async {
+                match retry_at {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                work = &mut taken => {
+                    let again = self.deal_with(work, &mut open).await?;
+                    taken = self.take_work(again)?;
+                }
+                Some((prepared, results)) = open.writing.next() => {
+                    self.settle(prepared, results, &mut open)?;
+                }
+                () = retry => {
+                    if let Some(Unfinished { prepared, left, .. }) = open.unfinished.pop_front() {
+                        self.end(prepared, left, &mut open)?;
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_work(&self, again: bool) -> Result<Taken, Unavailable> {
+        Ok(match self.coordinator.ask(Request::TakeWork { again })? {
+            Answer::Now(response) => Box::pin(async move { Ok(response) }),
+            Answer::Later(response) => response,
+        })
+    }
+
+    /// Returns whether what was told has to be told again, since it could not be heard.
+    async fn deal_with(
+        &self,
+        work: Result<Response, ErrorCode>,
+        open: &mut Open,
+    ) -> Result<bool, Unavailable> {
+        let Work {
+            prepared,
+            producer_id_wanted,
+        } = match work {
+            Ok(Response::Work(work)) => work,
+            Ok(_) => Work::default(),
+            Err(ErrorCode::NotCoordinator | ErrorCode::NotLeaderOrFollower) => {
+                return Err(Unavailable::NotCoordinator);
+            }
+            Err(code) => {
+                warn!(partition = %self.coordinator.partition, error = code.name(), "decisions about transactions are not committed");
+                tokio::time::sleep(RETRY_BACKOFF).await;
+                *open = Open::default();
+                return Ok(true);
+            }
+        };
+        for prepared in prepared {
+            let left = prepared.partitions.iter().collect();
+            self.end(prepared, left, open)?;
+        }
+        if producer_id_wanted {
+            self.give_producer_id().await?;
+        }
+        Ok(false)
+    }
+
+    async fn give_producer_id(&self) -> Result<(), Unavailable> {
+        let Some(source) = self.producer_ids.get() else {
+            return Ok(());
+        };
+        match source().await {
+            Ok(id) => self
+                .coordinator
+                .ask(Request::GiveProducerId(id))
+                .map(|_| ()),
+            Err(code) => {
+                debug!(
+                    error = code.name(),
+                    "no producer id for a transaction that timed out"
+                );
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes the markers of a transaction that are left, and completes it when all are written.
+    fn end(
+        &self,
+        prepared: Prepared,
+        left: Vec<TopicPartition>,
+        open: &mut Open,
+    ) -> Result<(), Unavailable> {
+        let (mut results, later) = self.write(&prepared, left);
+        if later.is_empty() {
+            return self.settle(prepared, results, open);
+        }
+        open.writing.push(Box::pin(async move {
+            for (partition, written) in later {
+                results.push((partition, written.await));
+            }
+            (prepared, results)
+        }));
+        Ok(())
+    }
+
+    fn write(&self, prepared: &Prepared, partitions: Vec<TopicPartition>) -> (Results, Vec<Later>) {
+        let image = self.metadata.image();
+        let marker = Marker {
+            producer: prepared.producer,
+            end: EndMarker {
+                commit: prepared.commit,
+                coordinator_epoch: self.coordinator.epoch.0,
+            },
+            transaction_version: prepared.transaction_version,
+        };
+        let (mut results, mut later) = (Results::new(), Vec::new());
+        for partition in partitions {
+            let is_there = image
+                .topics()
+                .by_name(&partition.topic)
+                .is_some_and(|topic| topic.partition(partition.partition).is_some());
+            if !is_there {
+                info!(%partition, id = %prepared.id, "the partition is gone; it needs no marker");
+                continue;
+            }
+            match self.markers.write(&image, &partition, &marker) {
+                Written::Now(result) => results.push((partition, result)),
+                Written::Later(written) => later.push((partition, written)),
+            }
+        }
+        (results, later)
+    }
+
+    fn settle(
+        &self,
+        prepared: Prepared,
+        results: Results,
+        open: &mut Open,
+    ) -> Result<(), Unavailable> {
+        match progress(&prepared, results) {
+            Progress::Complete => {
+                let (id, producer) = (prepared.id, prepared.producer);
+                // In order when this returns; when it fails, the coordinator tells the transaction anew.
+                self.coordinator
+                    .ask(Request::Complete { id, producer })
+                    .map(drop)
+            }
+            Progress::Abandoned => Ok(()),
+            Progress::Left(left) => {
+                open.unfinished.push_back(Unfinished {
+                    prepared,
+                    left,
+                    retry_at: Instant::now() + RETRY_BACKOFF,
+                });
+                Ok(())
+            }
+        }
+    }
+}
+
+fn progress(prepared: &Prepared, results: Results) -> Progress {
+    let mut left = Vec::new();
+    for (partition, result) in results {
+        match result {
+            Ok(()) => {}
+            Err(
+                code @ (ErrorCode::InvalidProducerEpoch | ErrorCode::TransactionCoordinatorFenced),
+            ) => {
+                info!(%partition, id = %prepared.id, error = code.name(), "no more markers are sent");
+                return Progress::Abandoned;
+            }
+            Err(code) => {
+                debug!(%partition, id = %prepared.id, error = code.name(), "a marker is not written yet");
+                left.push(partition);
+            }
+        }
+    }
+    match left.is_empty() {
+        true => Progress::Complete,
+        false => Progress::Left(left),
+    }
+}
