@@ -12,6 +12,7 @@ use crate::coordinator::runtime::Said;
 use crate::coordinator::transaction::{EPOCH_PER_TRANSACTION, Request, Response};
 use crate::error_code::ErrorCode;
 use crate::ids::{ProducerEpoch, ProducerId, SteadyTime, TopicPartition};
+use crate::metadata::TRANSACTION_STATE;
 
 /// What a coordinator said, or why it could not.
 pub(super) type Spoken = Result<Response, ErrorCode>;
@@ -72,6 +73,13 @@ pub(super) const WAIT_FOR_END_MS: i64 = 100;
 
 impl Verification {
     pub(super) fn ask(self, broker: &Arc<Broker>) -> Verified {
+        let partition = broker.transactions().partition_for(&self.id);
+        let image = broker.image();
+        let topic = image.topics().by_name(TRANSACTION_STATE);
+        let leader = topic.and_then(|topic| topic.partition(partition)?.leader);
+        if leader.is_none() {
+            return Verified::Now(self.codes(Err(ErrorCode::CoordinatorNotAvailable)));
+        }
         match broker.transactions().ask(&self.id, self.request()) {
             Said::Now(spoken) if !is_concurrent(&spoken) => Verified::Now(self.codes(spoken)),
             said => {
