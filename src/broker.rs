@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{CurrentSettings, Settings};
 use crate::controller::{self, Controller, Machine};
 use crate::coordinator::LookUp;
 use crate::coordinator::groups::GroupCoordinator;
@@ -60,6 +60,7 @@ pub enum StopError {
 /// The parts of a node.
 pub struct Broker {
     settings: Arc<Settings>,
+    current_settings: CurrentSettings,
     clock: Clock,
     cluster_id: Arc<str>,
     metadata: Arc<Published>,
@@ -90,7 +91,9 @@ impl Broker {
         let metadata = Arc::new(Published::of(Image::empty()));
         let directories = directories::open(&settings, &storage)?;
         let previous_epoch = directories::epoch_of_clean_stop(&directories);
-        let replicas = Arc::new(Replicas::new(settings.clone(), clock.clone(), directories));
+        let current_settings = CurrentSettings::from(settings.clone());
+        let replicas = Replicas::new(current_settings.clone(), clock.clone(), directories);
+        let replicas = Arc::new(replicas);
         let look_up = || -> LookUp {
             let replicas = replicas.clone();
             Box::new(move |topic, partition| replicas.get(topic, partition).ok())
@@ -106,8 +109,12 @@ impl Broker {
             markers.clone(),
             look_up(),
         ));
-        let listeners: Vec<Arc<dyn MetadataListener>> =
-            vec![replicas.clone(), groups.clone(), transactions.clone()];
+        let listeners: Vec<Arc<dyn MetadataListener>> = vec![
+            Arc::new(current_settings.clone()),
+            replicas.clone(),
+            groups.clone(),
+            transactions.clone(),
+        ];
         let options = controller::Options::of(&settings);
         let machine = Machine::new(cluster_id.clone(), settings.clone());
         let controller =
@@ -151,6 +158,7 @@ impl Broker {
             upkeep: Mutex::new(upkeep),
             lifecycle,
             settings,
+            current_settings,
             _storage: storage,
         });
         broker.lifecycle.unfence().await?;
@@ -182,8 +190,14 @@ impl Broker {
         }
     }
 
+    /// What the node was started with.
     pub fn settings(&self) -> &Arc<Settings> {
         &self.settings
+    }
+
+    /// The same under what is given while the node runs.
+    pub fn current_settings(&self) -> &CurrentSettings {
+        &self.current_settings
     }
 
     pub fn clock(&self) -> &Clock {

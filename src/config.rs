@@ -28,7 +28,7 @@ mod tests;
 
 pub use broker_keys::{BROKER_KEYS, DYNAMIC_ONLY_KEYS, REMOTE_LOG_METADATA_KEYS};
 pub use describe::{ConfigEntry, ConfigSource, ConfigSynonym, Layers, Lookup, unit_synonyms};
-pub use dynamic::{DynamicValues, base_name};
+pub use dynamic::{CurrentSettings, DynamicValues, base_name};
 pub use key::{Effect, Key, Kind, UpdateMode, Valid, find};
 pub use listeners::{Listener, SecurityProtocol, Voter};
 pub use properties::{Given, Location};

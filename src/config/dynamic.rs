@@ -4,6 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
 use super::broker_keys::{BROKER_KEYS, DYNAMIC_ONLY_KEYS};
 use super::key::{Key, Kind, UpdateMode, find};
 use super::settings::{Error, Settings};
@@ -45,6 +48,48 @@ const THREADS: [&str; 9] = [
     "remote.log.manager.follower.thread.pool.size",
     "remote.log.reader.threads",
 ];
+
+/// The settings of a node as they are now: those of its file under what is given while it runs. Cheap to clone; clones
+/// share what they hold. Written by the one who applies the metadata log.
+#[derive(Clone, Debug)]
+pub struct CurrentSettings {
+    file: Arc<Settings>,
+    now: Arc<ArcSwap<Settings>>,
+    changes: watch::Sender<()>,
+}
+
+impl From<Arc<Settings>> for CurrentSettings {
+    fn from(file: Arc<Settings>) -> CurrentSettings {
+        CurrentSettings {
+            now: Arc::new(ArcSwap::new(file.clone())),
+            file,
+            changes: watch::Sender::new(()),
+        }
+    }
+}
+
+impl CurrentSettings {
+    /// What the node was started with.
+    pub fn file(&self) -> &Arc<Settings> {
+        &self.file
+    }
+
+    pub fn now(&self) -> Arc<Settings> {
+        self.now.load_full()
+    }
+
+    /// Tells of every change.
+    pub fn subscribe(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// Takes what the metadata log holds for all brokers and for this one.
+    pub fn update(&self, all: &DynamicValues, broker: &DynamicValues) {
+        self.now
+            .store(Arc::new(self.file.with_dynamic(all, broker)));
+        self.changes.send_replace(());
+    }
+}
 
 impl Settings {
     /// Judges what one of the two resources, this broker or all brokers, is to hold. `broker` and `all` are what they

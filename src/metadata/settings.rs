@@ -5,10 +5,12 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::config::{BROKER_KEYS, Key, Settings, TOPIC_KEYS, Value, find, unit_synonyms};
+use crate::config::{
+    BROKER_KEYS, CurrentSettings, Key, Settings, TOPIC_KEYS, Value, find, unit_synonyms,
+};
 use crate::ids::NodeId;
 
-use super::{Configs, Image, Resource, Values};
+use super::{Configs, Delta, Image, MetadataListener, Resource, Values};
 
 /// Where a value comes from; the numbers are the wire's. (DescribeConfigsResponse.ConfigSource)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,6 +251,23 @@ impl TopicSettings {
             Some(Value::List(value)) => value,
             other => panic!("{name} is no LIST: {other:?}"),
         }
+    }
+}
+
+impl MetadataListener for CurrentSettings {
+    fn apply(&self, image: &Arc<Image>, delta: &Delta) {
+        let resources = [
+            Resource::all_brokers(),
+            Resource::broker(self.file().node_id()),
+        ];
+        if !resources
+            .iter()
+            .any(|resource| delta.configs.contains(resource))
+        {
+            return;
+        }
+        let [all, broker] = resources.map(|resource| image.configs().of(&resource).cloned());
+        self.update(&all.unwrap_or_default(), &broker.unwrap_or_default());
     }
 }
 

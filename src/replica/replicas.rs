@@ -18,7 +18,7 @@ use super::failure::DirectoryStates;
 use super::partition::{Error, Partition};
 use super::shared_configs::SharedConfigs;
 use crate::clock::Clock;
-use crate::config::{Layers, Settings};
+use crate::config::{CurrentSettings, Layers, Settings};
 use crate::ids::{BrokerEpoch, DirectoryId, NodeId, PartitionIndex, TopicId, TopicPartition};
 use crate::log::checkpoints::{HIGH_WATERMARK, LOG_START, RECOVERY_POINT};
 use crate::metadata::{self, Delta, Image, MetadataListener, Resource, ResourceKind, Topic};
@@ -28,7 +28,7 @@ pub(super) type Key = (TopicId, PartitionIndex);
 /// See the module.
 #[derive(Debug)]
 pub struct Replicas {
-    settings: Arc<Settings>,
+    settings: CurrentSettings,
     node: NodeId,
     clock: Clock,
     pub(super) directories: Directories,
@@ -61,11 +61,16 @@ pub(super) enum Hosted {
 
 impl Replicas {
     /// The replicas of a broker with these locked directories. None is open until the first image is applied.
-    pub fn new(settings: Arc<Settings>, clock: Clock, directories: Vec<LogDir>) -> Replicas {
-        let directories = Directories::new(&settings, directories);
-        directories.cordon(settings.list("cordoned.log.dirs"));
+    pub fn new(
+        settings: impl Into<CurrentSettings>,
+        clock: Clock,
+        directories: Vec<LogDir>,
+    ) -> Replicas {
+        let settings = settings.into();
+        let directories = Directories::new(settings.file(), directories);
+        directories.cordon(settings.file().list("cordoned.log.dirs"));
         Replicas {
-            node: settings.node_id(),
+            node: settings.file().node_id(),
             states: DirectoryStates::of(&directories),
             assignments: Assignments::default(),
             directories,
@@ -133,7 +138,7 @@ impl Replicas {
             cluster: &cluster,
         };
         self.configs
-            .share(PartitionConfig::of(&self.settings.topic(layers)))
+            .share(PartitionConfig::of(&self.settings.file().topic(layers)))
     }
 
     /// Opens every log that the directories hold and the image names; puts others aside as strays.
@@ -421,8 +426,9 @@ impl Replicas {
         self.node
     }
 
-    pub(super) fn settings(&self) -> &Settings {
-        &self.settings
+    /// As they are now.
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        self.settings.now()
     }
 
     pub(super) fn clock(&self) -> &Clock {

@@ -1,18 +1,16 @@
 //! Binds the listeners, accepts connections within their limits, and runs a task for each.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+use super::admission::Connections;
 use super::connection::{self, Limits};
 use crate::api::Session;
 use crate::broker::{self, Broker};
@@ -58,7 +56,8 @@ impl Server {
             .collect::<Vec<_>>();
         let broker = Broker::start(settings, &addresses).await?;
         let mut accepting = JoinSet::new();
-        let connections = Arc::new(Connections::new(broker.settings()));
+        let connections = Arc::new(Connections::new(broker.current_settings().clone()));
+        accepting.spawn(connections.clone().follow_settings());
         for bound in bound {
             accepting.spawn(accept(bound, broker.clone(), connections.clone()));
         }
@@ -180,7 +179,7 @@ async fn accept(bound: Bound, broker: Arc<Broker>, connections: Arc<Connections>
             continue;
         }
         let session = Session {
-            connection_id: connections.next_id.fetch_add(1, Ordering::Relaxed),
+            connection_id: connections.next_id(),
             client_host: client.ip().to_canonical(),
             listener: bound.name.clone(),
             client_software: None,
@@ -201,105 +200,4 @@ fn prepare(stream: &TcpStream, settings: &Settings) -> io::Result<()> {
         socket.set_send_buffer_size(bytes)?;
     }
     Ok(())
-}
-
-/// Counts the connections of all listeners against `max.connections` and `max.connections.per.ip`.
-struct Connections {
-    places: Arc<Semaphore>,
-    per_ip_max: usize,
-    per_ip_overrides: HashMap<IpAddr, usize>,
-    per_ip: Mutex<HashMap<IpAddr, usize>>,
-    next_id: AtomicU64,
-}
-
-/// A connection that is counted until this is dropped.
-struct Admitted {
-    connections: Arc<Connections>,
-    ip: IpAddr,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Connections {
-    fn new(settings: &Settings) -> Connections {
-        Connections {
-            places: Arc::new(Semaphore::new(
-                count(settings.max_connections()).min(Semaphore::MAX_PERMITS),
-            )),
-            per_ip_max: count(settings.max_connections_per_ip()),
-            per_ip_overrides: per_ip_overrides(
-                settings
-                    .string("max.connections.per.ip.overrides")
-                    .unwrap_or_default(),
-            ),
-            per_ip: Mutex::default(),
-            next_id: AtomicU64::new(0),
-        }
-    }
-
-    /// Waits until there is room for another connection: until then nothing is accepted.
-    async fn place(&self) -> OwnedSemaphorePermit {
-        self.places
-            .clone()
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed")
-    }
-
-    /// `None` when this address has its share of connections.
-    fn admit(self: &Arc<Self>, ip: IpAddr, place: OwnedSemaphorePermit) -> Option<Admitted> {
-        let mut per_ip = self.per_ip.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = per_ip.entry(ip).or_default();
-        if *count
-            >= self
-                .per_ip_overrides
-                .get(&ip)
-                .copied()
-                .unwrap_or(self.per_ip_max)
-        {
-            return None;
-        }
-        *count += 1;
-        Some(Admitted {
-            connections: self.clone(),
-            ip,
-            _place: place,
-        })
-    }
-}
-
-/// `max.connections.per.ip.overrides`: `host:count`, separated by commas. What does not resolve limits nobody.
-fn per_ip_overrides(setting: &str) -> HashMap<IpAddr, usize> {
-    let mut overrides = HashMap::new();
-    for (host, max) in setting.split(',').filter_map(|one| one.rsplit_once(':')) {
-        let Ok(max) = max.trim().parse() else {
-            continue;
-        };
-        for address in std::net::ToSocketAddrs::to_socket_addrs(&(host.trim(), 0))
-            .into_iter()
-            .flatten()
-        {
-            overrides.insert(address.ip().to_canonical(), max);
-        }
-    }
-    overrides
-}
-
-fn count(setting: i32) -> usize {
-    usize::try_from(setting).unwrap_or(0)
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        let mut per_ip = self
-            .connections
-            .per_ip
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = per_ip.get_mut(&self.ip) {
-            *count -= 1;
-            if *count == 0 {
-                per_ip.remove(&self.ip);
-            }
-        }
-    }
 }

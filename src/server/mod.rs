@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of topics or groups. `main` and in-process tests start it; it owns the broker's listeners.
 
+mod admission;
 mod connection;
 mod frame;
 mod listener;
