@@ -45,6 +45,23 @@ impl Error {
     }
 }
 
+/// An error that may be one of a file that is not there.
+pub(crate) trait MayBeMissing {
+    fn is_missing(&self) -> bool;
+}
+
+impl MayBeMissing for Error {
+    fn is_missing(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+impl MayBeMissing for ReadError {
+    fn is_missing(&self) -> bool {
+        matches!(self, ReadError::Storage(error) if error.is_missing())
+    }
+}
+
 /// Why batches were not appended. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {

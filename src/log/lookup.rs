@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::error::Error;
+use super::error::{Error, MayBeMissing};
 use super::log::Log;
-use super::segment::Segment;
+use super::segment::{Segment, lock};
 use super::transactions::AbortedTransaction;
 use crate::ids::{LeaderEpoch, Offset, Timestamp};
 use crate::record::batch::{Batch, BatchHeader};
+
+/// How often a look-up begins anew because the segments have changed.
+const LOOK_UPS: usize = 8;
 
 /// A record found by its timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +29,30 @@ impl Log {
         &self,
         timestamp: Timestamp,
     ) -> Result<Option<TimestampedOffset>, Error> {
-        self.find_timestamp(timestamp)
+        self.look_up(|| self.find_timestamp(timestamp))
             .inspect_err(|error| self.home.health.judge_read(error))
+    }
+
+    /// Looks something up, and once more where a segment went away meanwhile: it was dropped, or compaction has put
+    /// another in its place.
+    pub(super) fn look_up<T, E: MayBeMissing>(
+        &self,
+        look: impl Fn() -> Result<T, E>,
+    ) -> Result<T, E> {
+        for _ in 0..LOOK_UPS {
+            let segments = self.segments.load_full();
+            match look() {
+                Err(error) if error.is_missing() => {
+                    // Who changes the list holds this lock until it is whole again.
+                    drop(lock(&self.append));
+                    if Arc::ptr_eq(&segments, &self.segments.load()) {
+                        return Err(error);
+                    }
+                }
+                outcome => return outcome,
+            }
+        }
+        look()
     }
 
     fn find_timestamp(&self, timestamp: Timestamp) -> Result<Option<TimestampedOffset>, Error> {
@@ -61,7 +86,7 @@ impl Log {
 
     /// The first record with the largest timestamp of all (KIP-734). Reads from the disk.
     pub fn max_timestamp(&self) -> Result<Option<TimestampedOffset>, Error> {
-        self.find_max_timestamp()
+        self.look_up(|| self.find_max_timestamp())
             .inspect_err(|error| self.home.health.judge_read(error))
     }
 
@@ -94,6 +119,10 @@ impl Log {
         from: Offset,
         upto: Offset,
     ) -> Result<Vec<AbortedTransaction>, Error> {
+        self.look_up(|| self.find_aborted(from, upto))
+    }
+
+    fn find_aborted(&self, from: Offset, upto: Offset) -> Result<Vec<AbortedTransaction>, Error> {
         let mut found = Vec::new();
         for segment in self.segments_from(from) {
             for aborted in segment.aborted()? {

@@ -1,9 +1,8 @@
 //! Reading a log: finding the range of a segment file that answers a fetch. No record is read.
 
-use std::io::ErrorKind;
 use std::sync::Arc;
 
-use super::error::{Error, ReadError};
+use super::error::ReadError;
 use super::log::{Log, ReadOutcome};
 use super::segment::{Segment, lock};
 use crate::ids::Offset;
@@ -19,19 +18,12 @@ impl Log {
         below: Offset,
         min_one_batch: bool,
     ) -> Result<ReadOutcome, ReadError> {
-        match self.read_once(from, max_bytes, below, min_one_batch) {
-            // The segment went away while it was being looked at.
-            Err(ReadError::Storage(Error::Io { source, .. }))
-                if source.kind() == ErrorKind::NotFound =>
-            {
-                self.read_once(from, max_bytes, below, min_one_batch)
-            }
-            outcome => outcome.inspect_err(|error| {
+        self.look_up(|| self.read_once(from, max_bytes, below, min_one_batch))
+            .inspect_err(|error| {
                 if let ReadError::Storage(error) = error {
                     self.home.health.judge_read(error);
                 }
-            }),
-        }
+            })
     }
 
     fn read_once(

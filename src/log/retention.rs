@@ -15,8 +15,8 @@ use crate::ids::{Offset, SteadyTime, Timestamp};
 /// Files that were renamed to `.deleted`, and when they go.
 #[derive(Debug)]
 pub(super) struct Deleted {
-    at: SteadyTime,
-    files: Vec<PathBuf>,
+    pub(super) at: SteadyTime,
+    pub(super) files: Vec<PathBuf>,
 }
 
 /// What a retention run has dropped.
@@ -67,7 +67,8 @@ impl Log {
         for (at, segment) in segments.iter().enumerate() {
             let next = segments.get(at + 1).map(|next| next.base_offset());
             let end = next.unwrap_or_else(|| self.log_end_offset());
-            if segment.size() == 0 || end > high_watermark {
+            let is_empty = next.is_none() && segment.size() == 0;
+            if is_empty || end > high_watermark {
                 break;
             }
             let excess = over_bytes.and_then(|over| over.checked_sub(segment.size()));
@@ -129,7 +130,7 @@ impl Log {
         }
     }
 
-    fn mark_snapshot_deleted(&self, offset: Offset) -> Result<Option<PathBuf>, Error> {
+    pub(super) fn mark_snapshot_deleted(&self, offset: Offset) -> Result<Option<PathBuf>, Error> {
         let from = snapshots::path(&self.home.path.load(), offset);
         let mut to = from.clone().into_os_string();
         to.push(format!(".{DELETED}"));

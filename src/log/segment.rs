@@ -116,13 +116,25 @@ impl Segment {
         } else {
             Mode::Write
         };
+        self.expect_present()?;
         let file = Arc::new(self.home.fs.open(&path, mode).map_err(Error::io(&path))?);
         if mode == Mode::Create {
             self.home.names_dirty.store(true, Ordering::Release);
         }
+        self.expect_present()?;
         self.log.store(Some(file.clone()));
         self.admit();
         Ok(file)
+    }
+
+    /// Its names may belong to the segment that has taken its place: who has opened one asks afterwards whether the
+    /// file was still its own. Fails as for a missing file.
+    pub(super) fn expect_present(&self) -> Result<(), Error> {
+        if self.is_removed() {
+            let error = std::io::Error::new(ErrorKind::NotFound, "dropped or replaced");
+            return Err(Error::io(&self.path())(error));
+        }
+        Ok(())
     }
 
     pub(super) fn is_removed(&self) -> bool {

@@ -73,6 +73,7 @@ impl Segment {
                 Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
                 Err(error) => return Err(Error::io(&path)(error)),
             };
+            self.expect_present()?;
             aborted.written = entries.len();
             aborted.entries = Some(entries);
         }
@@ -125,6 +126,7 @@ impl Segment {
     pub(crate) fn rebuild_indexes(self: &Arc<Self>) -> Result<(), Error> {
         let file = self.file()?;
         let (mut offsets_slot, mut times_slot) = (lock(&self.offsets), lock(&self.times));
+        self.expect_present()?;
         let (mut offsets, mut times) = (
             Index::empty(self.base_offset),
             Index::empty(self.base_offset),
@@ -351,9 +353,10 @@ impl Segment {
         let path = self.home.file(self.base_offset, E::SUFFIX);
         let file = match self.home.fs.open(&path, Mode::Write) {
             Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return self.expect_present(),
             Err(error) => return Err(Error::io(&path)(error)),
         };
+        self.expect_present()?;
         if slot.index.is_none() {
             slot.index = Index::load(&file, self.base_offset, self.size(), is_active)
                 .map_err(Error::io(&path))?;
