@@ -77,6 +77,7 @@ pub struct LogDirectory {
     clean_shutdown: Option<BrokerEpoch>,
     recovery_points: Offsets,
     log_starts: Offsets,
+    cleaned: Offsets,
     high_watermarks: Offsets,
 }
 
@@ -108,6 +109,7 @@ impl LogDirectory {
             clean_shutdown,
             recovery_points: checkpoint(checkpoints::RECOVERY_POINT)?,
             log_starts: checkpoint(checkpoints::LOG_START)?,
+            cleaned: checkpoint(checkpoints::CLEANER)?,
             high_watermarks: checkpoint(checkpoints::HIGH_WATERMARK)?,
             path,
             storage,
@@ -201,6 +203,7 @@ impl LogDirectory {
             clean: self.clean_shutdown.is_some(),
             recovery_point: checkpointed(&self.recovery_points),
             log_start_offset: checkpointed(&self.log_starts),
+            cleaned_to: self.cleaned.get(&found.partition).copied(),
             now,
             producer_id_expiration_ms,
         };

@@ -17,9 +17,9 @@ use super::{snapshots, transactions};
 use crate::ids::Offset;
 
 /// Written by a compaction that has not finished.
-const CLEANED: &str = "cleaned";
+pub(super) const CLEANED: &str = "cleaned";
 /// Written by a compaction that has; to be renamed.
-const SWAP: &str = "swap";
+pub(super) const SWAP: &str = "swap";
 /// Files of a segment besides the `.log`.
 const DERIVED: [&str; 3] = ["index", "timeindex", transactions::SUFFIX];
 

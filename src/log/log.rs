@@ -58,6 +58,8 @@ pub struct LogOptions {
     pub recovery_point: Offset,
     /// From `log-start-offset-checkpoint`.
     pub log_start_offset: Offset,
+    /// From `cleaner-offset-checkpoint`.
+    pub cleaned_to: Option<Offset>,
     pub now: Timestamp,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i64,
@@ -69,6 +71,7 @@ impl Default for LogOptions {
             clean: true,
             recovery_point: Offset::ZERO,
             log_start_offset: Offset::ZERO,
+            cleaned_to: None,
             now: Timestamp(0),
             producer_id_expiration_ms: 24 * 60 * 60 * 1000,
         }
@@ -114,6 +117,8 @@ pub struct Log {
     pub(super) end_offset: AtomicI64,
     pub(super) start_offset: AtomicI64,
     pub(super) recovery_point: AtomicI64,
+    /// Compaction has come so far; -1 where it has never run. See `cleaner`.
+    pub(super) cleaned_to: AtomicI64,
     pub(super) append: Mutex<Appender>,
     pub(super) epochs: Mutex<Epochs>,
     pub(super) producers: Mutex<Producers>,
@@ -247,6 +252,7 @@ impl Log {
             end_offset: AtomicI64::new(recovered.end_offset.0),
             start_offset: AtomicI64::new(recovered.start_offset.0),
             recovery_point: AtomicI64::new(recovered.recovery_point.0),
+            cleaned_to: AtomicI64::new(options.cleaned_to.map_or(-1, |offset| offset.0)),
             append: Mutex::new(appender),
             epochs: Mutex::new(recovered.epochs),
             has_transactions: AtomicBool::new(recovered.producers.has_transactions()),

@@ -8,6 +8,7 @@
 
 mod append;
 pub mod checkpoints;
+pub mod cleaner;
 mod config;
 pub mod directory;
 mod epochs;

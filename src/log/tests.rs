@@ -100,13 +100,17 @@ impl Fixture {
 
     /// On files of which one can go wrong. What is opened later has good ones.
     pub(super) fn open_faulty(&self) -> (Log, Arc<Faulty>) {
+        self.open_faulty_with(LogOptions::default())
+    }
+
+    pub(super) fn open_faulty_with(&self, options: LogOptions) -> (Log, Arc<Faulty>) {
         let fs = Arc::new(Faulty::default());
         let storage = Storage {
             fs: fs.clone(),
             ..Storage::default()
         };
         let (dir, config) = (self.path().to_owned(), self.config.clone());
-        let log = Log::open(dir, config, LogOptions::default(), storage).unwrap();
+        let log = Log::open(dir, config, options, storage).unwrap();
         (log, fs)
     }
 

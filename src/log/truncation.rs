@@ -60,6 +60,7 @@ impl Log {
     fn after_truncation(&self, appender: &mut Appender, offset: Offset) -> Result<(), Error> {
         self.recovery_point.fetch_min(offset.0, Ordering::AcqRel);
         self.start_offset.fetch_min(offset.0, Ordering::AcqRel);
+        self.cleaned_to.fetch_min(offset.0, Ordering::AcqRel);
         let mut epochs = lock(&self.epochs);
         epochs.truncate_from_end(&*self.home.fs, offset)?;
         appender.latest_epoch = epochs
@@ -102,6 +103,7 @@ impl Log {
         self.end_offset.store(offset.0, Ordering::Release);
         self.start_offset.store(offset.0, Ordering::Release);
         self.recovery_point.store(offset.0, Ordering::Release);
+        self.cleaned_to.fetch_min(offset.0, Ordering::AcqRel);
         for segment in dropped.iter().rev() {
             segment.remove()?;
         }
