@@ -34,12 +34,7 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(
-        log: &'a Log,
-        limits: &Limits,
-        now: Now,
-        watch: &'a dyn Watch,
-    ) -> Run<'a> {
+    pub(super) fn new(log: &'a Log, limits: &Limits, now: Now, watch: &'a dyn Watch) -> Run<'a> {
         Run {
             log,
             watch,

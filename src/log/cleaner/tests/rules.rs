@@ -388,13 +388,20 @@ fn lags_and_the_ratio_decide_on_a_run() {
     };
     let later = |hours: i64| NOW.plus_ms(hours * HOUR);
     for hours in 0..4 {
-        let batch = keyed_with(BatchBuilder::new(), later(hours), &[("a", Some("0123456789"))]);
+        let batch = keyed_with(
+            BatchBuilder::new(),
+            later(hours),
+            &[("a", Some("0123456789"))],
+        );
         write(&log, &batch.build_valid());
         log.roll(NOW).unwrap();
     }
     with(&|config| config.min_compaction_lag_ms = 2 * HOUR);
     let young = |now| log.cleanable(Offset(4), now).unwrap().first_uncleanable.0;
-    assert_eq!((young(later(1)), young(later(4)), young(later(9))), (0, 3, 4));
+    assert_eq!(
+        (young(later(1)), young(later(4)), young(later(9))),
+        (0, 3, 4)
+    );
     with(&|config| config.min_cleanable_dirty_ratio = 0.8);
     clean_at(&log, later(9)).unwrap();
     for _ in 0..2 {
@@ -568,7 +575,12 @@ fn a_log_that_changes_meanwhile_keeps_its_change() {
     let restart: Change<'_> = &|log| log.truncate_fully_and_start_at(Offset(500)).unwrap();
     let retain: Change<'_> = &|log| {
         log.advance_log_start_offset(Offset(250)).unwrap();
-        assert!(log.delete_old_segments(Offset(300), at(NOW)).unwrap().segments > 0);
+        assert!(
+            log.delete_old_segments(Offset(300), at(NOW))
+                .unwrap()
+                .segments
+                > 0
+        );
     };
     for (change, steps) in [cut, restart, retain]
         .into_iter()
