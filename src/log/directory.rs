@@ -17,6 +17,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
@@ -75,6 +76,12 @@ pub struct LogDirectory {
     storage: Storage,
     /// The broker epoch of the run that stopped cleanly; `None` after an unclean stop.
     clean_shutdown: Option<BrokerEpoch>,
+    left: ArcSwap<Left>,
+}
+
+/// The checkpoints of the last run.
+#[derive(Debug, Default)]
+struct Left {
     recovery_points: Offsets,
     log_starts: Offsets,
     cleaned: Offsets,
@@ -107,10 +114,12 @@ impl LogDirectory {
         };
         Ok(LogDirectory {
             clean_shutdown,
-            recovery_points: checkpoint(checkpoints::RECOVERY_POINT)?,
-            log_starts: checkpoint(checkpoints::LOG_START)?,
-            cleaned: checkpoint(checkpoints::CLEANER)?,
-            high_watermarks: checkpoint(checkpoints::HIGH_WATERMARK)?,
+            left: ArcSwap::from_pointee(Left {
+                recovery_points: checkpoint(checkpoints::RECOVERY_POINT)?,
+                log_starts: checkpoint(checkpoints::LOG_START)?,
+                cleaned: checkpoint(checkpoints::CLEANER)?,
+                high_watermarks: checkpoint(checkpoints::HIGH_WATERMARK)?,
+            }),
             path,
             storage,
         })
@@ -136,7 +145,12 @@ impl LogDirectory {
 
     /// A partition's high watermark when the directory was opened.
     pub fn high_watermark(&self, partition: &TopicPartition) -> Option<Offset> {
-        self.high_watermarks.get(partition).copied()
+        self.left.load().high_watermarks.get(partition).copied()
+    }
+
+    /// Forgets the checkpoints of the last run: every log is open that will be.
+    pub fn forget_checkpoints(&self) {
+        self.left.store(Arc::default());
     }
 
     /// The partition directories in it, but for the metadata log's.
@@ -199,11 +213,12 @@ impl LogDirectory {
         }
         let checkpointed =
             |offsets: &Offsets| offsets.get(&found.partition).copied().unwrap_or_default();
+        let left = self.left.load();
         let options = LogOptions {
             clean: self.clean_shutdown.is_some(),
-            recovery_point: checkpointed(&self.recovery_points),
-            log_start_offset: checkpointed(&self.log_starts),
-            cleaned_to: self.cleaned.get(&found.partition).copied(),
+            recovery_point: checkpointed(&left.recovery_points),
+            log_start_offset: checkpointed(&left.log_starts),
+            cleaned_to: left.cleaned.get(&found.partition).copied(),
             now,
             producer_id_expiration_ms,
         };

@@ -71,20 +71,14 @@ impl Epochs {
         epoch: LeaderEpoch,
         start_offset: Offset,
     ) -> Result<(), Error> {
-        let before = self.entries.len();
-        let latest = self.latest();
         self.insert(EpochEntry {
             epoch,
             start_offset,
         });
-        if self.latest() == latest && self.entries.len() == before {
-            Ok(())
-        } else {
-            self.write(fs)
-        }
+        self.write(fs)
     }
 
-    /// `assign` without the file, for a scan that ends with [`Epochs::write`].
+    /// `assign` without the file: for a scan that ends with [`Epochs::write`], and for an epoch that has no batch yet.
     pub(crate) fn insert(&mut self, entry: EpochEntry) {
         let known = self.latest().is_some_and(|last| {
             last.epoch == entry.epoch && last.start_offset <= entry.start_offset
@@ -223,6 +217,21 @@ mod tests {
             "0\n2\n0 0\n3 17\n"
         );
         assert_eq!(pairs(&epochs(&dir, &[])), [(0, 0), (3, 17)]);
+    }
+
+    #[test]
+    fn an_epoch_without_a_batch_waits_for_the_next_change_of_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut of_leader = epochs(&dir, &[]);
+        let begun = |epoch| EpochEntry {
+            epoch: LeaderEpoch(epoch),
+            start_offset: Offset(0),
+        };
+        of_leader.insert(begun(1));
+        assert_eq!(pairs(&of_leader), [(1, 0)]);
+        assert!(!dir.path().join(FILE).exists());
+        of_leader.assign(&Disk, LeaderEpoch(1), Offset(0)).unwrap();
+        assert_eq!(pairs(&epochs(&dir, &[])), [(1, 0)]);
     }
 
     #[test]

@@ -354,13 +354,14 @@ impl Log {
         lock(&self.epochs).end_offset(epoch, self.log_end_offset())
     }
 
-    /// Notes that a leader begins `epoch` at `start`.
+    /// Notes that a leader begins `epoch` at `start`. The file follows with the first batch: without one nobody misses
+    /// the epoch after a restart, which begins another in its place, and thousands of idle logs write no file at a start.
     pub fn assign_epoch_start(&self, epoch: LeaderEpoch, start: Offset) -> Result<(), Error> {
-        let mut appender = self.lock_for_append()?;
-        lock(&self.epochs)
-            .assign(&*self.home.fs, epoch, start)
-            .inspect_err(|error| self.home.health.judge_write(error))?;
-        appender.latest_epoch = appender.latest_epoch.max(epoch);
+        let _append = self.lock_for_append()?;
+        lock(&self.epochs).insert(EpochEntry {
+            epoch,
+            start_offset: start,
+        });
         Ok(())
     }
 

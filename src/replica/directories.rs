@@ -41,6 +41,10 @@ pub(super) struct Opened {
     pub(super) log: Result<(Log, Arc<PartitionConfig>), log::Error>,
 }
 
+/// Logs of a directory that are closed at a time. Each waits for the device, and those that wait together share a commit
+/// of its file system.
+const CLOSING_THREADS: usize = 16;
+
 #[derive(Debug)]
 pub(super) struct Directories {
     all: Vec<Directory>,
@@ -178,6 +182,13 @@ impl Directories {
         files
             .and_then(|files| files.high_watermark(partition))
             .unwrap_or_default()
+    }
+
+    /// Every log is open that will be: what the last run left of them is not needed any more.
+    pub(super) fn forget_checkpoints(&self) {
+        for files in self.all.iter().filter_map(|one| one.files.as_ref()) {
+            files.forget_checkpoints();
+        }
     }
 
     pub(super) fn create(
@@ -328,21 +339,14 @@ impl Directories {
             let Some(files) = directory.online() else {
                 continue;
             };
-            let mut clean = true;
-            for (partition, _) in partitions.iter().filter(|(_, of)| *of == at) {
-                if let Err(error) = partition.log().close() {
-                    tracing::error!(partition = %partition.topic_partition(), %error, "not closed cleanly");
-                    clean = false;
-                }
-            }
-            if !clean {
-                continue;
-            }
             let own: Vec<_> = partitions
                 .iter()
                 .filter(|(_, of)| *of == at)
                 .cloned()
                 .collect();
+            if !close_logs(&own) {
+                continue;
+            }
             self.checkpoint(&own, &[RECOVERY_POINT, LOG_START, HIGH_WATERMARK]);
             if directory.unclean.load(Ordering::Acquire) {
                 tracing::warn!(directory = %directory.path.display(), "a log is offline: the next start will check the logs");
@@ -353,6 +357,25 @@ impl Directories {
             }
         }
     }
+}
+
+/// Closes logs, many at a time; whether all went well.
+fn close_logs(partitions: &[(Arc<Partition>, usize)]) -> bool {
+    let (next, clean) = (AtomicUsize::new(0), AtomicBool::new(true));
+    let close = || {
+        while let Some((partition, _)) = partitions.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(error) = partition.log().close() {
+                tracing::error!(partition = %partition.topic_partition(), %error, "not closed cleanly");
+                clean.store(false, Ordering::Release);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..CLOSING_THREADS.min(partitions.len()) {
+            scope.spawn(close);
+        }
+    });
+    clean.into_inner()
 }
 
 /// What a checkpoint keeps of a partition.

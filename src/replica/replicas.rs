@@ -188,6 +188,7 @@ impl Replicas {
             };
             self.host(key, hosted);
         }
+        self.directories.forget_checkpoints();
     }
 
     /// Takes a replica in. One whose directory has failed meanwhile is offline with it.
