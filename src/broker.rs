@@ -19,6 +19,7 @@ use crate::coordinator::LookUp;
 use crate::coordinator::groups::GroupCoordinator;
 use crate::coordinator::markers::Markers;
 use crate::coordinator::transactions::TransactionCoordinator;
+use crate::error_code::ErrorCode;
 use crate::metadata::storage::{self, Storage};
 use crate::metadata::{Image, MetadataListener, Published};
 use crate::replica::Replicas;
@@ -138,10 +139,14 @@ impl Broker {
             usize::try_from(settings.max_incremental_fetch_session_cache_slots()).unwrap_or(0);
         let producer_ids = Arc::new(ProducerIds::new(lifecycle.clone()));
         transactions.set_producer_ids({
-            let producer_ids = producer_ids.clone();
+            // The lifecycle holds the controller, which tells the coordinators of metadata.
+            let producer_ids = Arc::downgrade(&producer_ids);
             Box::new(move || {
-                let producer_ids = producer_ids.clone();
-                Box::pin(async move { producer_ids.next().await })
+                let producer_ids = producer_ids.upgrade();
+                Box::pin(async move {
+                    let producer_ids = producer_ids.ok_or(ErrorCode::CoordinatorNotAvailable)?;
+                    producer_ids.next().await
+                })
             })
         });
         let broker = Arc::new(Broker {

@@ -19,6 +19,7 @@ use dohle::tool::get_offsets::GetOffsets;
 use dohle::tool::logging;
 use dohle::tool::storage::Storage;
 use dohle::tool::topics::Topics;
+use dohle::tool::transactions::Transactions;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
@@ -53,6 +54,8 @@ enum Command {
     ConsumerGroups(ConsumerGroups),
     /// Print the offsets of partitions
     GetOffsets(GetOffsets),
+    /// List, describe, find and end transactions
+    Transactions(Transactions),
     /// Print what is in the files of a log
     DumpLog(DumpLog),
 }
@@ -98,6 +101,7 @@ impl Command {
             Command::ConsoleConsumer(tool) => client(tool.run()),
             Command::ConsumerGroups(tool) => client(tool.run()),
             Command::GetOffsets(tool) => client(tool.run()),
+            Command::Transactions(tool) => client(tool.run()),
             Command::DumpLog(tool) => Ok(tool.run()?),
         }
     }

@@ -85,7 +85,7 @@ fn answer(image: &Image, kraft_version: i16, version: i16) -> ApiVersionsRespons
         .with_finalized_features(finalized.collect())
 }
 
-fn kraft_version(ctx: &Context<'_>) -> i16 {
+pub(super) fn kraft_version(ctx: &Context<'_>) -> i16 {
     let quorum = ctx.broker.controller().quorum_status();
     quorum.map_or(0, |status| status.kraft_version)
 }

@@ -67,6 +67,7 @@ mod sync_group;
 mod testing;
 mod transactional;
 mod txn_offset_commit;
+mod update_features;
 mod write_txn_markers;
 
 /// The length in front of a frame.
@@ -204,6 +205,7 @@ pub(crate) static TABLE: &[Entry] = &[
     entry::<incremental_alter_configs::IncrementalAlterConfigs>(),
     entry::<offset_delete::OffsetDelete>(),
     entry::<describe_quorum::DescribeQuorum>(),
+    entry::<update_features::UpdateFeatures>(),
     entry::<describe_cluster::DescribeCluster>(),
     entry::<describe_producers::DescribeProducers>(),
     entry::<list_config_resources::ListConfigResources>(),

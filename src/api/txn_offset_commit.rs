@@ -94,8 +94,7 @@ impl Commit {
     /// What has to be verified before offsets are written; `None` when nothing has.
     fn begin(&self) -> Result<Option<(VerificationGuard, Verification)>, ErrorCode> {
         let adds = self.version >= ADDS_PARTITIONS_FROM;
-        let settings = self.broker.settings();
-        if !adds && !settings.boolean("transaction.partition.verification.enable") {
+        if !adds && !transactional::verifies(&self.broker) {
             return Ok(None);
         }
         let request = &self.request;

@@ -19,6 +19,7 @@ use crate::messages::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
     DeleteTopicsRequest, DeleteTopicsResponse, IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsResponse, UnregisterBrokerRequest, UnregisterBrokerResponse,
+    UpdateFeaturesRequest, UpdateFeaturesResponse,
 };
 use crate::metadata::Image;
 
@@ -43,6 +44,11 @@ pub enum Command {
     CreatePartitions(CreatePartitionsRequest),
     AlterConfigs(AlterConfigsRequest),
     IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
+    UpdateFeatures {
+        request: UpdateFeaturesRequest,
+        /// The level of the quorum's own feature.
+        kraft_version: i16,
+    },
     AllocateProducerIds(AllocateProducerIdsRequest),
     RegisterBroker(BrokerRegistrationRequest),
     UnregisterBroker(UnregisterBrokerRequest),
@@ -64,6 +70,7 @@ pub enum Answer {
     CreatePartitions(CreatePartitionsResponse),
     AlterConfigs(AlterConfigsResponse),
     IncrementalAlterConfigs(IncrementalAlterConfigsResponse),
+    UpdateFeatures(UpdateFeaturesResponse),
     AllocateProducerIds(AllocateProducerIdsResponse),
     RegisterBroker(BrokerRegistrationResponse),
     UnregisterBroker(UnregisterBrokerResponse),
@@ -96,6 +103,7 @@ carried! {
     CreatePartitions: CreatePartitionsResponse,
     AlterConfigs: AlterConfigsResponse,
     IncrementalAlterConfigs: IncrementalAlterConfigsResponse,
+    UpdateFeatures: UpdateFeaturesResponse,
 }
 
 /// What a command leads to. The records are appended as one batch: they count all together or not at all.
@@ -244,6 +252,10 @@ impl Machine {
             Command::IncrementalAlterConfigs(request) => {
                 self.incremental_alter_configs(image, request)
             }
+            Command::UpdateFeatures {
+                request,
+                kraft_version,
+            } => self.update_features(image, request, *kraft_version),
             Command::AllocateProducerIds(request) => super::producer_ids::allocate(image, request),
             Command::RegisterBroker(request) => self.register_broker(image, request, now),
             Command::UnregisterBroker(request) => self.unregister_broker(image, request),

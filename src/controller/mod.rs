@@ -23,6 +23,7 @@ pub mod quorum;
 pub(crate) mod raft;
 mod snapshots;
 mod topics;
+mod updates;
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};

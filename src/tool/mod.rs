@@ -14,6 +14,7 @@ pub mod storage;
 mod table;
 mod topic_filter;
 pub mod topics;
+pub mod transactions;
 
 use std::path::PathBuf;
 

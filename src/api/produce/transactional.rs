@@ -133,8 +133,7 @@ fn look(produced: &Produced, request: &ProduceRequest) -> (Verified, Option<Unve
         adds_partitions,
         ..Verified::default()
     };
-    let settings = produced.leaders.broker().settings();
-    let is_asked = adds_partitions || settings.boolean("transaction.partition.verification.enable");
+    let is_asked = adds_partitions || transactional::verifies(produced.leaders.broker());
     let mut producer = None;
     let (mut partitions, mut places) = (Vec::new(), Vec::new());
     let image = produced.leaders.image();

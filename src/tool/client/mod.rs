@@ -23,6 +23,10 @@ use crate::messages::{
     text,
 };
 
+/// Types of the keys that have coordinators.
+const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
+
 /// Why a call to the cluster failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -174,7 +178,24 @@ impl Client {
 
     /// The broker that coordinates a group; asks again while none can be named.
     pub async fn coordinator(&mut self, group: &str) -> Result<i32, Error> {
-        let request = FindCoordinatorRequest::default().with_coordinator_keys(vec![text(group)]);
+        self.coordinator_of(GROUP, group, "group").await
+    }
+
+    /// The same of a transactional id.
+    pub async fn transaction_coordinator(&mut self, id: &str) -> Result<i32, Error> {
+        self.coordinator_of(TRANSACTION, id, "transactional id")
+            .await
+    }
+
+    async fn coordinator_of(
+        &mut self,
+        key_type: i8,
+        key: &str,
+        kind: &str,
+    ) -> Result<i32, Error> {
+        let request = FindCoordinatorRequest::default()
+            .with_key_type(key_type)
+            .with_coordinator_keys(vec![text(key)]);
         let mut backoff = Backoff::default();
         loop {
             let response = self.call(&request).await?;
@@ -195,7 +216,7 @@ impl Client {
             ];
             if !retriable.contains(&code) || !backoff.wait().await {
                 return Err(Error::Refused {
-                    what: format!("the coordinator of group {group}"),
+                    what: format!("the coordinator of {kind} {key}"),
                     code,
                 });
             }
