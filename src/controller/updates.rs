@@ -89,8 +89,8 @@ impl Machine {
         kraft_version: i16,
     ) -> Result<Option<MetadataRecord>, Invalid> {
         let invalid = |why: &str| invalid(name, level, why);
-        let upgrade =
-            upgrade.ok_or_else(|| invalid("The controller does not support the given upgrade type."))?;
+        let upgrade = upgrade
+            .ok_or_else(|| invalid("The controller does not support the given upgrade type."))?;
         let current = match name {
             METADATA_VERSION => image.features().metadata_version().0,
             KRAFT_VERSION => kraft_version,
@@ -163,8 +163,7 @@ impl Machine {
                 && !resource.name.is_empty()
                 && values.iter().any(|(name, _)| &**name == MIN_ISR)
         });
-        let removed =
-            of_brokers.map(|(resource, _)| config_record(resource, MIN_ISR, None).into());
+        let removed = of_brokers.map(|(resource, _)| config_record(resource, MIN_ISR, None).into());
         of_cluster.into_iter().chain(removed)
     }
 }

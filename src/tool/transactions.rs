@@ -244,7 +244,8 @@ impl DescribeProducers {
             Some(broker) => format!("broker {broker}"),
             None => String::from("leader"),
         };
-        let before = format!("Failed to describe producers for partition {topic}-{partition} on {on}: ");
+        let before =
+            format!("Failed to describe producers for partition {topic}-{partition} on {on}: ");
         let producers = producers(client, topic, partition, self.broker_id)
             .await
             .map_err(|failure| failure.context(&before))?;
@@ -349,8 +350,7 @@ impl Abort {
 
     /// Producer id and epoch, and the coordinator epoch.
     async fn transaction(&self, client: &mut Client) -> Result<(i64, i16, i32), Failure> {
-        let missing =
-            |name: &str| Failure::new(format!("Missing required argument --{name}"));
+        let missing = |name: &str| Failure::new(format!("Missing required argument --{name}"));
         match (self.start_offset, self.producer_id) {
             (Some(start), _) => {
                 let name = format!("{}-{}", self.topic, self.partition);
@@ -371,7 +371,9 @@ impl Abort {
                 Ok((found.producer_id.0, epoch, found.coordinator_epoch.max(0)))
             }
             (None, Some(id)) => {
-                let epoch = self.producer_epoch.ok_or_else(|| missing("producer-epoch"))?;
+                let epoch = self
+                    .producer_epoch
+                    .ok_or_else(|| missing("producer-epoch"))?;
                 let coordinator_epoch = self
                     .coordinator_epoch
                     .ok_or_else(|| missing("coordinator-epoch"))?;

@@ -187,12 +187,7 @@ impl Client {
             .await
     }
 
-    async fn coordinator_of(
-        &mut self,
-        key_type: i8,
-        key: &str,
-        kind: &str,
-    ) -> Result<i32, Error> {
+    async fn coordinator_of(&mut self, key_type: i8, key: &str, kind: &str) -> Result<i32, Error> {
         let request = FindCoordinatorRequest::default()
             .with_key_type(key_type)
             .with_coordinator_keys(vec![text(key)]);

@@ -72,8 +72,9 @@ impl FindHanging {
         for topic in &metadata.topics {
             let name = topic.name.as_ref().map(|name| name.to_string());
             let name = name.unwrap_or_default();
-            Failure::check(topic.error_code, None)
-                .map_err(|failure| failure.context(&format!("Failed to describe topic {name}: ")))?;
+            Failure::check(topic.error_code, None).map_err(|failure| {
+                failure.context(&format!("Failed to describe topic {name}: "))
+            })?;
             let here = topic.partitions.iter().filter(|partition| {
                 let hosts =
                     |broker: i32| partition.replica_nodes.iter().any(|node| node.0 == broker);
