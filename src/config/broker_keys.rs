@@ -173,6 +173,7 @@ pub const BROKER_KEYS: &[Key] = &[
     unset(Kind::Long, "log.roll.ms").cluster_wide().acts(),
     int("log.segment.bytes", "1073741824").min(1048576).cluster_wide().acts(),
     long("log.segment.delete.delay.ms", "60000").min(0).cluster_wide().acts(),
+    boolean("log.verify.on.read", "false").own().acts(),
     int("max.connection.creation.rate", "2147483647").min(0).cluster_wide().per_listener(),
     int("max.connections", "2147483647").min(0).cluster_wide().per_listener().acts(),
     int("max.connections.per.ip", "2147483647").min(0).cluster_wide().acts(),

@@ -152,6 +152,11 @@ impl TopicSettings<'_> {
         self.settings.string("log.flush.acks") == Some("all")
     }
 
+    /// The broker's `log.verify.on.read`.
+    pub fn verifies_on_read(&self) -> bool {
+        self.settings.boolean("log.verify.on.read")
+    }
+
     /// The size at which a segment is full: `internal.segment.bytes`, which Kafka's own tests set, or `segment.bytes`.
     pub fn segment_bytes(&self) -> i32 {
         match self.value("internal.segment.bytes") {

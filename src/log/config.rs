@@ -42,6 +42,8 @@ pub struct LogConfig {
     pub delete_retention_ms: i64,
     /// `file.delete.delay.ms`: between a segment's end and the removal of its files.
     pub file_delete_delay_ms: i64,
+    /// The CRC of what is read is checked (`log.verify.on.read`).
+    pub verify_on_read: bool,
     /// `preallocate`: reserve `segment_bytes` on disk for each new segment.
     pub preallocate: bool,
 }
@@ -68,6 +70,7 @@ impl Default for LogConfig {
             min_cleanable_dirty_ratio: 0.5,
             delete_retention_ms: DAY_MS,
             file_delete_delay_ms: 60_000,
+            verify_on_read: false,
             preallocate: false,
         }
     }

@@ -27,9 +27,10 @@ use super::error::Error;
 use super::fs as files;
 use super::health::Health;
 use super::log::{Log, LogOptions, Storage};
+use super::progress::Progress;
 use crate::ids::{BrokerEpoch, KafkaUuid, Offset, Timestamp, TopicId, TopicPartition};
 
-const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+pub const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 pub(super) const PARTITION_METADATA: &str = "partition.metadata";
 /// A directory's name has at most so many characters. (LocalLog.logDeleteDirName)
 const NAME_MAX: usize = 255;
@@ -86,6 +87,7 @@ struct Left {
     log_starts: Offsets,
     cleaned: Offsets,
     high_watermarks: Offsets,
+    progress: Arc<Progress>,
 }
 
 impl LogDirectory {
@@ -120,6 +122,7 @@ impl LogDirectory {
                 cleaned: checkpoint(checkpoints::CLEANER)?,
                 high_watermarks: checkpoint(checkpoints::HIGH_WATERMARK)?,
             }),
+            progress: Arc::default(),
             path,
             storage,
         })
@@ -127,6 +130,11 @@ impl LogDirectory {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// How far the opening of its logs has come.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
     }
 
     pub fn storage(&self) -> &Storage {
@@ -221,6 +229,7 @@ impl LogDirectory {
             cleaned_to: left.cleaned.get(&found.partition).copied(),
             now,
             producer_id_expiration_ms,
+            progress: self.progress.clone(),
         };
         Log::open(found.path.clone(), config, options, self.storage.clone())
     }
@@ -405,7 +414,7 @@ fn suffixed_name(partition: &TopicPartition, suffix: &str) -> String {
 }
 
 /// The partition and kind that a directory's name tells. (LocalLog.parseTopicPartitionName)
-fn parse_name(name: &str) -> Option<(TopicPartition, Kind)> {
+pub fn parse_name(name: &str) -> Option<(TopicPartition, Kind)> {
     let kinds = [
         ("-delete", Kind::Delete),
         ("-future", Kind::Future),

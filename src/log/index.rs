@@ -21,8 +21,13 @@ use std::os::unix::fs::FileExt;
 use super::fs::Fs;
 use crate::ids::{Offset, Timestamp};
 
+/// How far an offset may lie above its segment's base: an entry has 31 bits for it.
+pub(crate) const MAX_OFFSET_DELTA: i64 = i32::MAX as i64;
 /// Entries of one look-up's read.
 const BLOCK: usize = 512;
+/// A sealed segment's index that leaves more than this behind its last entry is too short, unless it has gaps that are
+/// as wide between its entries.
+const UNINDEXED_MAX: u64 = 1 << 20;
 /// The largest entry's size.
 const ENTRY_MAX: usize = 12;
 
@@ -39,6 +44,8 @@ pub(crate) trait Entry: Copy + PartialEq + std::fmt::Debug {
     fn follows(&self, earlier: &Self) -> bool;
     /// Whether this can be an entry of a segment of `size` bytes.
     fn is_within(&self, base: Offset, size: u64) -> bool;
+    /// Where it points, if it does.
+    fn position(&self) -> Option<u64>;
 }
 
 /// The batch at `position` ends with `offset`.
@@ -90,6 +97,10 @@ impl Entry for OffsetEntry {
     fn is_within(&self, base: Offset, size: u64) -> bool {
         self.offset >= base && u64::from(self.position) < size
     }
+
+    fn position(&self) -> Option<u64> {
+        Some(u64::from(self.position))
+    }
 }
 
 impl Entry for TimeEntry {
@@ -117,6 +128,10 @@ impl Entry for TimeEntry {
 
     fn is_within(&self, base: Offset, size: u64) -> bool {
         size > 0 && self.offset >= base && self.timestamp.0 >= 0
+    }
+
+    fn position(&self) -> Option<u64> {
+        None
     }
 }
 
@@ -157,6 +172,7 @@ impl<E: Entry> Index<E> {
         let mut index = Index::empty(base);
         let mut block = vec![0; BLOCK * E::SIZE];
         let mut position = 0;
+        let (mut indexed, mut widest_gap) = (0, 0);
         while position < len {
             let bytes = usize::try_from(len - position)
                 .unwrap_or(usize::MAX)
@@ -173,12 +189,19 @@ impl<E: Entry> Index<E> {
                 {
                     return Ok(None);
                 }
+                if let Some(position) = entry.position() {
+                    widest_gap = widest_gap.max(position - indexed);
+                    indexed = position;
+                }
                 index.push(entry);
                 index.written = index.len();
             }
             position += bytes as u64;
         }
-        let lacks_end = E::ENDS_WITH_SEGMENT && index.len() == 0 && segment_size > 0;
+        let lacks_end = match E::ENDS_WITH_SEGMENT {
+            true => index.len() == 0 && segment_size > 0,
+            false => segment_size - indexed > UNINDEXED_MAX.max(4 * widest_gap),
+        };
         Ok((is_active || !lacks_end).then_some(index))
     }
 

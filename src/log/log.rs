@@ -18,6 +18,7 @@ use super::fs::{Disk, Fs};
 use super::health::Health;
 use super::open_segments::{Home, OpenSegments};
 use super::producers::{ProducerState, Producers};
+use super::progress::Progress;
 use super::recovery;
 use super::retention::Deleted;
 use super::segment::{Segment, lock};
@@ -63,6 +64,8 @@ pub struct LogOptions {
     pub now: Timestamp,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i64,
+    /// Told of what is checked.
+    pub progress: Arc<Progress>,
 }
 
 impl Default for LogOptions {
@@ -74,6 +77,7 @@ impl Default for LogOptions {
             cleaned_to: None,
             now: Timestamp(0),
             producer_id_expiration_ms: 24 * 60 * 60 * 1000,
+            progress: Arc::default(),
         }
     }
 }

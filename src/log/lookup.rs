@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::error::{Error, MayBeMissing};
+use super::index::TimeEntry;
 use super::log::Log;
 use super::segment::{Segment, lock};
 use super::transactions::AbortedTransaction;
@@ -58,9 +59,11 @@ impl Log {
     fn find_timestamp(&self, timestamp: Timestamp) -> Result<Option<TimestampedOffset>, Error> {
         let start = self.log_start_offset();
         for segment in self.segments_from(start) {
-            if segment
-                .largest_timestamp()?
-                .is_none_or(|largest| largest.timestamp < timestamp)
+            let is_before = |largest: Option<TimeEntry>| {
+                largest.is_none_or(|largest| largest.timestamp < timestamp)
+            };
+            if is_before(segment.largest_timestamp()?)
+                && is_before(segment.proven_largest_timestamp()?)
             {
                 continue;
             }
@@ -94,7 +97,7 @@ impl Log {
         let start = self.log_start_offset();
         let mut best: Option<(Timestamp, Offset, Arc<Segment>)> = None;
         for segment in self.segments_from(start) {
-            if let Some(largest) = segment.largest_timestamp()?
+            if let Some(largest) = segment.proven_largest_timestamp()?
                 && best
                     .as_ref()
                     .is_none_or(|(timestamp, ..)| largest.timestamp > *timestamp)
@@ -125,7 +128,7 @@ impl Log {
     fn find_aborted(&self, from: Offset, upto: Offset) -> Result<Vec<AbortedTransaction>, Error> {
         let mut found = Vec::new();
         for segment in self.segments_from(from) {
-            for aborted in segment.aborted()? {
+            for aborted in self.aborted_of(&segment)? {
                 if aborted.last_offset >= from && aborted.first_offset < upto {
                     found.push(aborted);
                 }

@@ -6,6 +6,7 @@
 //! the system clock; `replica/` calls it, and gives the time as an argument. Calls that may wait for the device
 //! (open, flush, close, delete, truncate) belong on a blocking thread.
 
+mod aborted;
 mod append;
 pub mod checkpoints;
 pub mod cleaner;
@@ -26,17 +27,20 @@ mod log;
 mod lookup;
 mod open_segments;
 mod producers;
+mod progress;
 mod read;
 mod recovery;
 mod retention;
 mod scan;
 mod segment;
 mod segment_indexes;
+mod segment_trust;
 pub(crate) mod snapshots;
 mod space;
 pub(crate) mod transactions;
 mod truncation;
 mod verification;
+mod verified_reads;
 
 pub use config::LogConfig;
 pub use epochs::EpochEntry;
@@ -46,6 +50,7 @@ pub use log::{AppendInfo, Log, LogOptions, ReadOutcome, Storage};
 pub use lookup::TimestampedOffset;
 pub use open_segments::OpenSegments;
 pub use producers::{Origin, ProducerState};
+pub use progress::{Done, Progress};
 pub use retention::Dropped;
 pub use space::RESERVE_DEFAULT;
 pub use transactions::AbortedTransaction;

@@ -110,11 +110,17 @@ impl Log {
         let len = usize::try_from(end - begin).expect("a segment is smaller than 4 GB");
         let records = match len {
             0 => Records::default(),
-            len => Records::File(FileRange {
-                file: segment.file()?,
-                position: begin,
-                len,
-            }),
+            len => {
+                let file = segment.file()?;
+                if self.config.load().verify_on_read {
+                    self.verify(segment, &file, begin, end)?;
+                }
+                Records::File(FileRange {
+                    file,
+                    position: begin,
+                    len,
+                })
+            }
         };
         let upper_bound = bound.map_or(below, |bound| bound.min(below));
         Ok(ReadOutcome {

@@ -18,6 +18,7 @@ use super::listing;
 use super::log::LogOptions;
 use super::open_segments::Home;
 use super::producers::{self, Origin, Producers, Verdict};
+use super::progress::Progress;
 use super::scan::{Fault, Scan, UNVERIFIED};
 use super::segment::{Segment, remove_file};
 use super::snapshots;
@@ -199,7 +200,7 @@ fn settle_unclean(
     for at in first..segments.len() {
         let segment = segments[at].clone();
         segment.cut_torn_aborted()?;
-        let settled = settle(&segment, config, from, Some(epochs))?;
+        let settled = settle(&segment, config, from, Some((epochs, &options.progress)))?;
         end = Some(settled.next_offset);
         if let Some(bad) = settled.bad {
             refuse_below(&segment, &settled, bad, from)?;
@@ -234,7 +235,7 @@ fn settle(
     segment: &Arc<Segment>,
     config: &LogConfig,
     verify_from: Offset,
-    mut epochs: Option<&mut Epochs>,
+    mut noted: Option<(&mut Epochs, &Progress)>,
 ) -> Result<Settled, Error> {
     let size = segment.size();
     let mut settled = Settled {
@@ -247,8 +248,13 @@ fn settle(
     }
     segment.load_indexes_or_empty()?;
     segment.truncate_indexes(size, verify_from)?;
+    if !segment.ends_agree()? {
+        warn!(segment = %segment.path().display(), "its indexes do not agree with it: made anew");
+        segment.empty_indexes()?;
+    }
     let (entry, largest) = segment.last_entry()?;
     segment.set_largest(largest);
+    segment.set_largest_proven();
     let file = segment.file()?;
     let mut buffer = vec![
         0;
@@ -280,9 +286,10 @@ fn settle(
             settled.bad = Some("offsets too far above the segment's");
             return Ok(settled);
         }
-        if let Some(epochs) = &mut epochs
+        if let Some((epochs, progress)) = &mut noted
             && header.last_offset() >= verify_from
         {
+            progress.checked(header.size() as u64);
             epochs.insert(EpochEntry {
                 epoch: header.leader_epoch,
                 start_offset: header.base_offset,

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::error::Error;
 use super::health::is_full;
+use super::index::TimeEntry;
 use super::log::{Appender, Log};
 use super::segment::{DELETED, Segment, lock, remove_file};
 use super::snapshots;
@@ -169,9 +170,13 @@ fn is_expired(segment: &Arc<Segment>, retention_ms: i64, now: Timestamp) -> Resu
     if retention_ms < 0 {
         return Ok(false);
     }
-    let youngest = match segment.largest_timestamp()? {
-        Some(largest) => largest.timestamp,
-        None => segment.modified()?,
+    let is_old = |largest: Option<TimeEntry>| {
+        let youngest = match largest {
+            Some(largest) => largest.timestamp,
+            None => segment.modified()?,
+        };
+        Ok(now.0.saturating_sub(youngest.0) > retention_ms)
     };
-    Ok(now.0.saturating_sub(youngest.0) > retention_ms)
+    // An index that is wrong must not make records go before their time.
+    Ok(is_old(segment.largest_timestamp()?)? && is_old(segment.proven_largest_timestamp()?)?)
 }

@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::UNIX_EPOCH;
 
 use arc_swap::ArcSwapOption;
-use tracing::warn;
 
 use super::error::Error;
 use super::fs::{Fs, Mode};
@@ -31,7 +30,7 @@ pub(crate) const LOG_SUFFIX: &str = "log";
 pub(crate) const DELETED: &str = "deleted";
 
 /// Bytes that one look-up reads at a time.
-const LOOKUP_BYTES: usize = 4096;
+pub(super) const LOOKUP_BYTES: usize = 4096;
 
 /// See the module.
 #[derive(Debug)]
@@ -45,6 +44,8 @@ pub(crate) struct Segment {
     pub(super) aborted: Mutex<Aborted>,
     /// The largest timestamp with the last offset of its batch; `None` when it is not known yet.
     pub(super) largest: Mutex<Option<TimeEntry>>,
+    /// It was held against the batches.
+    pub(super) largest_proven: AtomicBool,
     /// Used since [`OpenSegments`](super::OpenSegments) last looked.
     pub(super) used: AtomicBool,
     pub(super) open: AtomicBool,
@@ -71,6 +72,7 @@ impl Segment {
             times: Mutex::default(),
             aborted: Mutex::default(),
             largest: Mutex::default(),
+            largest_proven: AtomicBool::new(size == 0),
             used: AtomicBool::new(false),
             open: AtomicBool::new(false),
             removed: AtomicBool::new(false),
@@ -304,9 +306,9 @@ impl Segment {
                     Ok(Some((_, header)))
                         if first
                             .take()
-                            .is_some_and(|entry| header.base_offset > entry.offset) =>
+                            .is_some_and(|entry| !self.is_of(&entry, &header)) =>
                     {
-                        break "its offset is not that of the segment";
+                        break "other offsets";
                     }
                     Ok(Some((position, header))) if header.last_offset() >= offset => {
                         return Ok(position);
@@ -317,8 +319,7 @@ impl Segment {
                     Err(fault) => return Err(self.error(fault)),
                 }
             };
-            warn!(segment = %self.path().display(), "index entry points to no batch ({disagrees}): made anew");
-            self.rebuild_indexes()?;
+            self.distrust("index", disagrees)?;
         }
         Err(Error::corrupt(&self.path(), 0, "no index can be made"))
     }
@@ -332,21 +333,18 @@ impl Segment {
         end: u64,
         min_one: bool,
     ) -> Result<(u64, Option<Offset>), Error> {
-        let entry = self.with_index(&self.offsets, |index, file| {
-            index.search(file, |entry| u64::from(entry.position) <= most)
-        })?;
-        let entry = entry.filter(|entry| u64::from(entry.position) > from);
-        // A few kilobytes more matter only where little was asked for.
-        if let Some(entry) = entry
-            && u64::from(entry.position) - from >= (most - from) / 2
-        {
-            return Ok((u64::from(entry.position), Some(entry.offset)));
-        }
         let file = self.file()?;
+        let entry = self.entry_within(&file, from, most)?;
+        // A few kilobytes more matter only where little was asked for.
+        if let Some((position, offset)) = entry
+            && position - from >= (most - from) / 2
+        {
+            return Ok((position, Some(offset)));
+        }
         let mut buffer = [0; LOOKUP_BYTES];
-        let start = entry.map_or(from, |entry| u64::from(entry.position));
+        let start = entry.map_or(from, |(position, _)| position);
         let mut scan = Scan::new(&file, start, end, &mut buffer);
-        let mut bound = entry.map(|entry| entry.offset);
+        let mut bound = entry.map(|(_, offset)| offset);
         let mut cut = start;
         while let Some((position, header)) =
             scan.next(UNVERIFIED).map_err(|fault| self.error(fault))?
@@ -362,6 +360,30 @@ impl Segment {
             }
         }
         Ok((cut, bound))
+    }
+
+    /// The last batch with an index entry that begins behind `from` and not behind `most`: position and base offset.
+    fn entry_within(
+        self: &Arc<Self>,
+        file: &File,
+        from: u64,
+        most: u64,
+    ) -> Result<Option<(u64, Offset)>, Error> {
+        for _ in 0..2 {
+            let entry = self.with_index(&self.offsets, |index, file| {
+                index.search(file, |entry| u64::from(entry.position) <= most)
+            })?;
+            let Some(entry) = entry.filter(|entry| u64::from(entry.position) > from) else {
+                return Ok(None);
+            };
+            match self.batch_of(file, &entry)? {
+                Some(header) => {
+                    return Ok(Some((u64::from(entry.position), header.base_offset)));
+                }
+                None => self.distrust("index", "no such batch")?,
+            }
+        }
+        Ok(None)
     }
 
     /// Walks the batches from `position` to `end` until `visit` returns `Some`.
@@ -382,17 +404,6 @@ impl Segment {
             }
         }
         Ok(None)
-    }
-
-    /// From which offset on a batch with at least `timestamp` may lie.
-    pub(crate) fn offset_before_timestamp(
-        self: &Arc<Self>,
-        timestamp: Timestamp,
-    ) -> Result<Offset, Error> {
-        let entry = self.with_index(&self.times, |index, file| {
-            index.search(file, |entry| entry.timestamp < timestamp)
-        })?;
-        Ok(entry.map_or(self.base_offset, |entry| entry.offset))
     }
 
     /// No more batches come: the largest timestamp goes to the end of the time index, and all indexes to disk.
@@ -443,7 +454,9 @@ impl Segment {
             .set_len(&file, size)
             .map_err(Error::io(&self.path()))?;
         self.size.store(size, Ordering::Release);
-        self.truncate_indexes(size, offset)
+        self.truncate_indexes(size, offset)?;
+        // The time index has not every batch: what is the largest now is looked up before the next append is.
+        self.proven_largest_timestamp().map(|_| ())
     }
 
     /// Renames its files, to be removed later; returns their new names.

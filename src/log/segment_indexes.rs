@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 use tracing::warn;
 
 use super::error::Error;
-use super::fs::{Fs, Mode};
+use super::fs::{self as files, Fs, Mode};
 use super::index::{Entry, Index, OffsetEntry, TimeEntry};
 use super::scan::{Scan, UNVERIFIED};
-use super::segment::{Segment, lock};
+use super::segment::{Segment, lock, remove_file};
 use super::transactions::{self, AbortedTransaction};
 use crate::ids::Offset;
 
@@ -19,6 +19,8 @@ use crate::ids::Offset;
 const WALK_BYTES: usize = 64 * 1024;
 /// One index entry for so many bytes where an index is made anew (Kafka's default `index.interval.bytes`).
 const REBUILD_INTERVAL: u64 = 4096;
+/// How often an index is made anew before the segment is given up.
+const REBUILDS_MAX: usize = 3;
 
 /// An index and its file, each there only when it was needed.
 #[derive(Debug)]
@@ -44,13 +46,61 @@ pub(super) struct Aborted {
     pub(super) written: usize,
     /// Written since the file was brought to the device.
     pub(super) dirty: bool,
+    /// The entries were held against the segment.
+    pub(super) proven: bool,
+    /// The file holds something else; entries that are added are in memory alone until it is replaced.
+    pub(super) wrong: bool,
 }
 
 impl Segment {
-    /// The transactions whose ABORT marker lies in this segment.
+    /// The transactions whose ABORT marker lies in this segment, as its index says.
     pub(crate) fn aborted(self: &Arc<Self>) -> Result<Vec<AbortedTransaction>, Error> {
         let mut aborted = lock(&self.aborted);
-        Ok(self.load_aborted(&mut aborted)?.clone())
+        let entries = self.load_aborted(&mut aborted)?.clone();
+        match aborted.wrong {
+            true => Err(Error::Malformed {
+                path: self.home.file(self.base_offset, transactions::SUFFIX),
+                reason: "not a list of aborted transactions".to_owned(),
+            }),
+            false => Ok(entries),
+        }
+    }
+
+    pub(crate) fn is_aborted_proven(&self) -> bool {
+        lock(&self.aborted).proven
+    }
+
+    pub(crate) fn set_aborted_proven(&self) {
+        lock(&self.aborted).proven = true;
+    }
+
+    /// Puts these entries in the place of the index, its file included. What was appended after they were found stays.
+    pub(crate) fn replace_aborted(&self, found: &[AbortedTransaction]) -> Result<(), Error> {
+        let mut aborted = lock(&self.aborted);
+        self.expect_present()?;
+        let last = found.last().map(|entry| entry.last_offset);
+        let appended = aborted.entries.take().unwrap_or_default();
+        let appended = appended.into_iter().skip(aborted.written);
+        let mut entries = found.to_vec();
+        entries.extend(appended.filter(|entry| Some(entry.last_offset) > last));
+        let path = self.home.file(self.base_offset, transactions::SUFFIX);
+        let bytes: Vec<u8> = entries
+            .iter()
+            .flat_map(AbortedTransaction::encode)
+            .collect();
+        match bytes.is_empty() {
+            true => remove_file(&*self.home.fs, &path)?,
+            false => {
+                files::replace(&*self.home.fs, &path, &bytes, true).map_err(Error::io(&path))?;
+            }
+        }
+        *aborted = Aborted {
+            written: entries.len(),
+            entries: Some(entries),
+            proven: true,
+            ..Aborted::default()
+        };
+        Ok(())
     }
 
     pub(crate) fn add_aborted(&self, entry: AbortedTransaction) -> Result<(), Error> {
@@ -66,10 +116,10 @@ impl Segment {
         if aborted.entries.is_none() {
             let path = self.home.file(self.base_offset, transactions::SUFFIX);
             let entries = match std::fs::read(&path) {
-                Ok(bytes) => transactions::decode(&bytes).ok_or_else(|| Error::Malformed {
-                    path,
-                    reason: "not a list of aborted transactions".to_owned(),
-                })?,
+                Ok(bytes) => transactions::decode(&bytes).unwrap_or_else(|| {
+                    aborted.wrong = true;
+                    Vec::new()
+                }),
                 Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
                 Err(error) => return Err(Error::io(&path)(error)),
             };
@@ -109,24 +159,40 @@ impl Segment {
             self.open_index(&mut times, true)?;
         }
         if offsets.index.is_none() || times.index.is_none() {
-            *offsets = Slot {
-                index: Some(Index::empty(self.base_offset)),
-                file: Some(self.create::<OffsetEntry>()?),
-            };
-            *times = Slot {
-                index: Some(Index::empty(self.base_offset)),
-                file: Some(self.create::<TimeEntry>()?),
-            };
-            self.admit();
+            self.empty(&mut offsets, &mut times)?;
         }
         Ok(())
     }
 
-    /// Makes both indexes from the whole segment.
+    /// Empties both indexes, so that a walk from the start fills them.
+    pub(crate) fn empty_indexes(self: &Arc<Self>) -> Result<(), Error> {
+        self.empty(&mut lock(&self.offsets), &mut lock(&self.times))
+    }
+
+    fn empty(
+        self: &Arc<Self>,
+        offsets: &mut Slot<OffsetEntry>,
+        times: &mut Slot<TimeEntry>,
+    ) -> Result<(), Error> {
+        *offsets = Slot {
+            index: Some(Index::empty(self.base_offset)),
+            file: Some(self.create::<OffsetEntry>()?),
+        };
+        *times = Slot {
+            index: Some(Index::empty(self.base_offset)),
+            file: Some(self.create::<TimeEntry>()?),
+        };
+        self.admit();
+        Ok(())
+    }
+
+    /// Makes both indexes from the whole segment. Not of one that was removed meanwhile: its names stay free.
     pub(crate) fn rebuild_indexes(self: &Arc<Self>) -> Result<(), Error> {
         let file = self.file()?;
         let (mut offsets_slot, mut times_slot) = (lock(&self.offsets), lock(&self.times));
         self.expect_present()?;
+        // Should this fail midway nothing is left of what the files no longer hold.
+        (*offsets_slot, *times_slot) = (Slot::default(), Slot::default());
         let (mut offsets, mut times) = (
             Index::empty(self.base_offset),
             Index::empty(self.base_offset),
@@ -179,9 +245,22 @@ impl Segment {
             index: Some(times),
             file: Some(times_file),
         };
-        *lock(&self.largest) = largest;
+        self.take_largest(largest);
         self.admit();
         Ok(())
+    }
+
+    /// Takes the largest timestamp of a walk; a batch that was appended during the walk may have a larger one.
+    fn take_largest(&self, walked: Option<TimeEntry>) {
+        let was_proven = self.largest_proven.swap(true, Ordering::AcqRel);
+        let mut largest = lock(&self.largest);
+        let appended = largest.filter(|_| was_proven);
+        *largest = match (walked, appended) {
+            (Some(walked), Some(appended)) if appended.timestamp <= walked.timestamp => {
+                Some(walked)
+            }
+            (walked, appended) => appended.or(walked),
+        };
     }
 
     fn create<E: Entry>(&self) -> Result<File, Error> {
@@ -206,7 +285,8 @@ impl Segment {
         let Some(entries) = &aborted.entries else {
             return Ok(());
         };
-        if entries.len() == aborted.written {
+        // A wrong file stays as it is, to be known as such, until it is replaced.
+        if entries.len() == aborted.written || aborted.wrong {
             return Ok(());
         }
         let bytes: Vec<u8> = entries[aborted.written..]
@@ -282,6 +362,7 @@ impl Segment {
         self.with_index(&self.times, |index, file| {
             index.truncate(fs, file, |entry| entry.offset < offset)
         })?;
+        self.largest_proven.store(false, Ordering::Release);
         *lock(&self.largest) = None;
         let mut aborted = lock(&self.aborted);
         let entries = self.load_aborted(&mut aborted)?;
@@ -330,17 +411,24 @@ impl Segment {
         let mut guard = lock(slot);
         if !guard.is_ready() {
             self.open_index(&mut guard, false)?;
-            if guard.index.is_none() {
-                drop(guard);
-                warn!(segment = %self.path().display(), "its .{} is missing or wrong: made anew", E::SUFFIX);
-                self.rebuild_indexes()?;
-                guard = lock(slot);
+        }
+        // Made anew it may be closed again, to make room for others, before it is locked here.
+        for _ in 0..REBUILDS_MAX {
+            if guard.index.is_some() {
+                break;
+            }
+            drop(guard);
+            warn!(segment = %self.path().display(), "its .{} is missing or wrong: made anew", E::SUFFIX);
+            self.rebuild_indexes()?;
+            guard = lock(slot);
+            if !guard.is_ready() {
+                self.open_index(&mut guard, false)?;
             }
         }
         let Slot { index, file } = &mut *guard;
         let index = index
             .as_mut()
-            .ok_or_else(|| Error::corrupt(&self.path(), 0, "closed while in use"))?;
+            .ok_or_else(|| Error::corrupt(&self.path(), 0, "no index can be made"))?;
         f(index, file.as_ref()).map_err(Error::io(&self.home.file(self.base_offset, E::SUFFIX)))
     }
 

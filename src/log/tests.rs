@@ -7,6 +7,8 @@ mod producers;
 mod recovery;
 mod replication;
 mod retention;
+mod verify;
+mod wrong_indexes;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -68,6 +68,7 @@ impl PartitionConfig {
             min_cleanable_dirty_ratio: topic.double("min.cleanable.dirty.ratio"),
             delete_retention_ms: topic.long("delete.retention.ms"),
             file_delete_delay_ms: topic.long("file.delete.delay.ms"),
+            verify_on_read: topic.verifies_on_read(),
             preallocate: topic.boolean("preallocate"),
         };
         let rules = Rules {

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use super::config::PartitionConfig;
 use super::flusher::Flusher;
@@ -16,7 +17,7 @@ use crate::ids::{
 };
 use crate::log::checkpoints::{HIGH_WATERMARK, LOG_START, Offsets, RECOVERY_POINT};
 use crate::log::directory::{Kind, LogDirectory, PartitionDirectory};
-use crate::log::{self, Health, Log, LogConfig};
+use crate::log::{self, Done, Health, Log, LogConfig};
 
 /// One of `log.dirs`, as the start found it.
 #[derive(Debug)]
@@ -27,6 +28,9 @@ pub struct LogDir {
     /// `None` when it cannot be used: its partitions are offline.
     pub files: Option<LogDirectory>,
 }
+
+/// How often a long recovery says how far it has come.
+const TELL_INTERVAL: Duration = Duration::from_secs(3);
 
 /// A partition's directory that was found, before its log is opened.
 pub(super) struct Found {
@@ -222,12 +226,19 @@ impl Directories {
     ) -> Vec<Opened> {
         let opened = Mutex::new(Vec::new());
         thread::scope(|scope| {
+            // Let go of by each thread that opens logs; the last one ends the telling.
+            let (going_on, ended) = mpsc::channel::<()>();
             for (at, directory) in self.all.iter().enumerate() {
                 let found = Arc::new(directory.found());
+                if let Some(files) = &directory.files {
+                    files.progress().found(found.len());
+                }
                 let next = Arc::new(AtomicUsize::new(0));
                 for _ in 0..self.recovery_threads.min(found.len()) {
                     let (found, next, opened) = (found.clone(), next.clone(), &opened);
+                    let going_on = going_on.clone();
                     scope.spawn(move || {
+                        let _going_on = going_on;
                         while let Some(found) = found.get(next.fetch_add(1, Ordering::Relaxed)) {
                             let one = directory.open(
                                 found,
@@ -237,12 +248,40 @@ impl Directories {
                                 self.producer_id_expiration_ms,
                             );
                             lock(opened).extend(one);
+                            if let Some(files) = &directory.files {
+                                files.progress().opened_one();
+                            }
                         }
                     });
                 }
             }
+            drop(going_on);
+            while ended.recv_timeout(TELL_INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
+                self.tell_progress();
+            }
         });
+        let checked = |files: &LogDirectory| files.progress().done().checked_bytes > 0;
+        if self.usable_files().any(checked) {
+            self.tell_progress();
+        }
         opened.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn usable_files(&self) -> impl Iterator<Item = &LogDirectory> {
+        self.all.iter().filter_map(|each| each.files.as_ref())
+    }
+
+    /// Logs how far the opening of the logs has come.
+    fn tell_progress(&self) {
+        for files in self.usable_files() {
+            let Done {
+                found,
+                opened,
+                checked_bytes,
+            } = files.progress().done();
+            let (directory, left) = (files.path().display(), found - opened);
+            tracing::info!(%directory, "{opened} logs are open, {left} are left, {checked_bytes} bytes were checked");
+        }
     }
 
     /// Has a partition's files removed after `file.delete.delay.ms`; the name is free at once.
