@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use dohle::config::Settings;
 use dohle::server::Server;
 use dohle::tool::Failure;
+use dohle::tool::check::Check;
 use dohle::tool::console_consumer::ConsoleConsumer;
 use dohle::tool::console_producer::ConsoleProducer;
 use dohle::tool::consumer_groups::ConsumerGroups;
@@ -56,6 +57,8 @@ enum Command {
     GetOffsets(GetOffsets),
     /// List, describe, find and end transactions
     Transactions(Transactions),
+    /// Verify the files of a stopped node
+    Check(Check),
     /// Print what is in the files of a log
     DumpLog(DumpLog),
 }
@@ -102,6 +105,7 @@ impl Command {
             Command::ConsumerGroups(tool) => client(tool.run()),
             Command::GetOffsets(tool) => client(tool.run()),
             Command::Transactions(tool) => client(tool.run()),
+            Command::Check(tool) => Ok(tool.run()?),
             Command::DumpLog(tool) => Ok(tool.run()?),
         }
     }

@@ -33,13 +33,13 @@ pub(super) struct Listing {
 }
 
 /// A name of the form `<20 digits>.<kind>[.<suffix>]`.
-struct Name<'a> {
-    offset: Offset,
-    kind: &'a str,
-    suffix: Option<&'a str>,
+pub(super) struct Name<'a> {
+    pub(super) offset: Offset,
+    pub(super) kind: &'a str,
+    pub(super) suffix: Option<&'a str>,
 }
 
-fn parse(name: &str) -> Option<Name<'_>> {
+pub(super) fn parse(name: &str) -> Option<Name<'_>> {
     let (digits, rest) = name.split_once('.')?;
     if digits.len() != 20 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
         return None;

@@ -8,6 +8,7 @@
 
 mod aborted;
 mod append;
+pub mod check;
 pub mod checkpoints;
 pub mod cleaner;
 mod config;

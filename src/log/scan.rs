@@ -118,6 +118,11 @@ impl<'a> Scan<'a> {
             .and_then(|batch| end_marker(batch.reader())))
     }
 
+    /// Whether a batch has the bytes that its CRC was made of.
+    pub(crate) fn has_crc(&mut self, position: u64, header: &BatchHeader) -> io::Result<bool> {
+        Ok(self.crc(position, header.size())? == header.crc)
+    }
+
     fn crc(&mut self, position: u64, size: usize) -> io::Result<u32> {
         let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
         let (mut at, end) = (position + CRC_FROM as u64, position + size as u64);

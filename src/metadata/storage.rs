@@ -537,7 +537,26 @@ fn is_of_format(file: fs::DirEntry) -> bool {
         .starts_with(&format!("{}.checkpoint", SnapshotId::EMPTY))
 }
 
-/// Takes the lock that Kafka takes too (POSIX), and one that also holds between brokers in one process (BSD).
+/// Locks a directory for who only reads in it: `None` when it has no lock file, and when it may not be written to, so
+/// that no broker of this user can run on it.
+pub fn lock_if_there(directory: &Path) -> Result<Option<File>, Error> {
+    let path = directory.join(LOCK);
+    match File::options().write(true).read(true).open(&path) {
+        Ok(file) => take(directory, file).map(Some),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::ReadOnlyFilesystem
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(source) => Err(Error::Io { path, source }),
+    }
+}
+
 fn lock(directory: &Path) -> Result<File, Error> {
     let path = directory.join(LOCK);
     let file = File::options()
@@ -547,6 +566,12 @@ fn lock(directory: &Path) -> Result<File, Error> {
         .read(true)
         .open(&path)
         .map_err(failed_at(&path))?;
+    take(directory, file)
+}
+
+/// Takes the lock that Kafka takes too (POSIX), and one that also holds between brokers in one process (BSD).
+fn take(directory: &Path, file: File) -> Result<File, Error> {
+    let path = directory.join(LOCK);
     let taken = flock(&file, FlockOperation::NonBlockingLockExclusive)
         .and_then(|()| fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive));
     match taken.map_err(io::Error::from) {
