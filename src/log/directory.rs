@@ -78,6 +78,7 @@ pub struct LogDirectory {
     /// The broker epoch of the run that stopped cleanly; `None` after an unclean stop.
     clean_shutdown: Option<BrokerEpoch>,
     left: ArcSwap<Left>,
+    progress: Arc<Progress>,
 }
 
 /// The checkpoints of the last run.
@@ -87,7 +88,6 @@ struct Left {
     log_starts: Offsets,
     cleaned: Offsets,
     high_watermarks: Offsets,
-    progress: Arc<Progress>,
 }
 
 impl LogDirectory {
