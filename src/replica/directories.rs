@@ -15,7 +15,7 @@ use crate::config::Settings;
 use crate::ids::{
     BrokerEpoch, DirectoryId, Offset, SteadyTime, Timestamp, TopicId, TopicPartition,
 };
-use crate::log::checkpoints::{HIGH_WATERMARK, LOG_START, Offsets, RECOVERY_POINT};
+use crate::log::checkpoints::{CLEANER, HIGH_WATERMARK, LOG_START, Offsets, RECOVERY_POINT};
 use crate::log::directory::{Kind, LogDirectory, PartitionDirectory};
 use crate::log::{self, Done, Health, Log, LogConfig};
 
@@ -386,7 +386,7 @@ impl Directories {
             if !close_logs(&own) {
                 continue;
             }
-            self.checkpoint(&own, &[RECOVERY_POINT, LOG_START, HIGH_WATERMARK]);
+            self.checkpoint(&own, &[RECOVERY_POINT, LOG_START, HIGH_WATERMARK, CLEANER]);
             if directory.unclean.load(Ordering::Acquire) {
                 tracing::warn!(directory = %directory.path.display(), "a log is offline: the next start will check the logs");
                 continue;
@@ -422,6 +422,7 @@ fn checkpointed(name: &str, partition: &Partition) -> Option<Offset> {
     match name {
         RECOVERY_POINT => Some(partition.log().recovery_point()),
         HIGH_WATERMARK => Some(partition.high_watermark()),
+        CLEANER => partition.log().cleaned_to(),
         _ => {
             // Where it is not told by the first segment's name. (LogManager.checkpointLogStartOffsetsInDir)
             let start = partition.log_start_offset();

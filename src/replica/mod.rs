@@ -5,6 +5,7 @@
 //! coordinators, which reach a log only through here.
 
 mod assignment;
+mod cleaning;
 mod config;
 mod description;
 mod directories;
@@ -18,6 +19,7 @@ mod upkeep;
 mod waiting;
 
 pub use assignment::Assignment;
+pub use cleaning::{CleaningStatus, RunStatus};
 pub use config::{FlushBefore, PartitionConfig};
 pub use description::{DirectoryDescription, ReplicaDescription};
 pub use directories::LogDir;

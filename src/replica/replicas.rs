@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use dashmap::DashMap;
 
 use super::assignment::Assignments;
+use super::cleaning::Cleaning;
 use super::config::PartitionConfig;
 use super::directories::{Directories, Found, LogDir};
 use super::failure::DirectoryStates;
@@ -20,7 +21,7 @@ use super::shared_configs::SharedConfigs;
 use crate::clock::Clock;
 use crate::config::{CurrentSettings, Layers, Settings};
 use crate::ids::{BrokerEpoch, DirectoryId, NodeId, PartitionIndex, TopicId, TopicPartition};
-use crate::log::checkpoints::{HIGH_WATERMARK, LOG_START, RECOVERY_POINT};
+use crate::log::checkpoints::{CLEANER, HIGH_WATERMARK, LOG_START, RECOVERY_POINT};
 use crate::metadata::{self, Delta, Image, MetadataListener, Resource, ResourceKind, Topic};
 
 pub(super) type Key = (TopicId, PartitionIndex);
@@ -37,6 +38,7 @@ pub struct Replicas {
     pub(super) states: DirectoryStates,
     /// What the controller is to be told of where replicas lie.
     pub(super) assignments: Assignments,
+    pub(super) cleaning: Cleaning,
     configs: SharedConfigs,
     /// Whether the directories have been opened, by the first image.
     loaded: AtomicBool,
@@ -77,6 +79,7 @@ impl Replicas {
             settings,
             clock,
             hosted: DashMap::new(),
+            cleaning: Cleaning::default(),
             configs: SharedConfigs::default(),
             loaded: AtomicBool::new(false),
             closed: Mutex::new(false),
@@ -330,6 +333,7 @@ impl Replicas {
         )) = self.hosted.remove(&(topic.id, index))
         {
             partition.retire();
+            self.forget_uncleanable(&partition);
             self.directories
                 .delete(directory, &partition, self.clock.steady());
         }
@@ -382,6 +386,7 @@ impl Replicas {
 
     /// Closes every log and marks the directories as cleanly stopped. Nothing may be appended any more.
     pub fn shut_down(&self, broker_epoch: BrokerEpoch) {
+        self.cleaning.stop();
         let mut closed = self.closed();
         *closed = true;
         let online = self.online_by_directory();
@@ -455,7 +460,7 @@ impl MetadataListener for Replicas {
         }
         if !delta.deleted.is_empty() {
             // Before a topic of the same name is made, which would inherit what is written of this one.
-            self.checkpoint(&[RECOVERY_POINT, LOG_START, HIGH_WATERMARK]);
+            self.checkpoint(&[RECOVERY_POINT, LOG_START, HIGH_WATERMARK, CLEANER]);
         }
         for (id, changed) in &delta.topics {
             if let Some(topic) = image.topics().by_id(*id) {

@@ -32,6 +32,10 @@ enum Task {
 impl Replicas {
     /// Keeps the logs in order until it is dropped.
     pub async fn run(self: Arc<Self>) {
+        tokio::join!(self.clone().keep(), self.compact());
+    }
+
+    async fn keep(self: Arc<Self>) {
         let settings = self.settings();
         let every = |period: Duration, delay: Duration| {
             let period = period.max(Duration::from_millis(1));
@@ -94,7 +98,10 @@ impl Replicas {
     fn retain(&self) {
         let now = self.clock().both();
         for (partition, _) in self.online_by_directory() {
-            retain(&partition, now);
+            // What is being compacted comes when that is done, which would begin anew otherwise.
+            if !self.cleaning.is_running(&partition) {
+                retain(&partition, now);
+            }
         }
     }
 
@@ -124,7 +131,7 @@ impl Replicas {
     }
 }
 
-fn retain(partition: &Partition, now: Now) {
+pub(super) fn retain(partition: &Partition, now: Now) {
     let dropped = partition
         .log()
         .delete_old_segments(partition.high_watermark(), now);

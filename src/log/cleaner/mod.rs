@@ -29,6 +29,7 @@ use std::sync::atomic::Ordering;
 use self::offset_map::OffsetMap;
 use self::run::Run;
 use super::error::Error;
+use super::health::is_full;
 use super::log::Log;
 use super::segment::Segment;
 use crate::clock::Now;
@@ -73,6 +74,19 @@ pub enum CleanError {
     Changed,
     #[error(transparent)]
     Storage(#[from] Error),
+}
+
+impl CleanError {
+    /// Whether the next run may come to its end.
+    pub fn passes(&self) -> bool {
+        match self {
+            CleanError::Stopped
+            | CleanError::Changed
+            | CleanError::Storage(Error::Offline { .. } | Error::NoSpace { .. }) => true,
+            CleanError::Storage(Error::Io { source, .. }) => is_full(source),
+            CleanError::Storage(Error::Corrupt { .. } | Error::Malformed { .. }) => false,
+        }
+    }
 }
 
 /// What a run has done.

@@ -2,6 +2,7 @@
 //! files beside.
 
 mod faults;
+mod kafka;
 mod model;
 mod rules;
 
