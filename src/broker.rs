@@ -133,6 +133,7 @@ impl Broker {
         let upkeep = vec![
             watch,
             tokio::spawn(replicas.clone().run()),
+            tokio::spawn(replicas.clone().run_moves()),
             tokio::spawn(directories::tell(replicas.clone(), lifecycle.clone())),
         ];
         let slots =

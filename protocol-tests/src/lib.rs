@@ -71,6 +71,12 @@ impl Node {
         }
     }
 
+    /// Stops cleanly and leaves the folder.
+    pub async fn stop_and_keep(self) -> tempfile::TempDir {
+        self.server.stop().await.expect("a clean stop");
+        self.data
+    }
+
     pub async fn stop(self) {
         self.server.stop().await.expect("a clean stop");
     }

@@ -193,11 +193,15 @@ async fn records_epochs_and_producers_are_answered_as_by_kafka() {
     node.stop().await;
 }
 
+fn log_dirs(data: &Path) -> String {
+    let directories = ["a", "b", "c"].map(|name| data.join(name).display().to_string());
+    directories.join(",")
+}
+
 /// A node with the log directories a, b and c.
 async fn with_three_directories(overrides: &[(&str, &str)]) -> Node {
     let data = tempfile::tempdir().expect("a folder for the data");
-    let directories = ["a", "b", "c"].map(|name| data.path().join(name).display().to_string());
-    let log_dirs = directories.join(",");
+    let log_dirs = log_dirs(data.path());
     let overrides = [&[("log.dirs", &*log_dirs)][..], overrides].concat();
     Node::start_in(data, &overrides).await
 }
@@ -207,7 +211,13 @@ async fn several_log_directories_are_described_as_by_kafka() {
     let node = with_three_directories(&[]).await;
     let data = node.data().to_owned();
     let mut connection = node.connect().await;
+    let mut under_way = node.broker().replicas().moves_under_way();
     for line in lines(JBOD) {
+        if line == "moved" {
+            let ended = under_way.wait_for(|count| *count == 0).await;
+            ended.expect("the node goes on");
+            continue;
+        }
         Asked::parse(line).check_in(&mut connection, &data).await;
     }
     node.stop().await;
@@ -269,4 +279,49 @@ async fn cordoned_directories_are_answered_as_by_kafka() {
         Asked::parse(line).check_in(&mut connection, &data).await;
     }
     node.stop().await;
+}
+
+/// A log that lies twice is refused, but for one that was just put into the place of another.
+#[tokio::test]
+async fn a_log_in_two_directories_stops_the_start_unless_it_replaces_the_other() {
+    let node = with_three_directories(&[]).await;
+    let mut connection = node.connect().await;
+    for line in lines(JBOD).take(4) {
+        Asked::parse(line)
+            .check_in(&mut connection, node.data())
+            .await;
+    }
+    let (one, other) = (node.data().join("a/t-0"), node.data().join("c/t-0"));
+    let overrides =
+        [("log.dirs", &*log_dirs(node.data()))].map(|(name, dirs)| (name, dirs.to_owned()));
+    let data = node.stop_and_keep().await;
+    std::fs::create_dir(&other).expect("a directory");
+    for file in std::fs::read_dir(&one).expect("a log") {
+        let file = file.expect("a file");
+        std::fs::copy(file.path(), other.join(file.file_name())).expect("a copy");
+    }
+    let settings = || {
+        dohle::config::Settings::on_free_ports(data.path())
+            .with(
+                &overrides
+                    .clone()
+                    .map(|(name, dirs)| (name.to_owned(), dirs)),
+            )
+            .expect("valid settings")
+    };
+    let refused = dohle::server::Server::start(settings()).await;
+    let refused = refused
+        .err()
+        .expect("nobody knows which counts")
+        .to_string();
+    assert!(
+        refused.contains("Duplicate log directories for t-0 are found in both"),
+        "{refused}"
+    );
+    std::fs::write(other.join("replaces-other-directory"), "").expect("a mark");
+    let server = dohle::server::Server::start(settings())
+        .await
+        .expect("c has it");
+    assert!(!one.exists() && !other.join("replaces-other-directory").exists());
+    server.stop().await.expect("a clean stop");
 }

@@ -22,6 +22,7 @@ use crate::messages::{
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;
 mod alter_configs;
+mod alter_replica_log_dirs;
 mod api_versions;
 pub(crate) mod auto_topics;
 mod cluster;
@@ -199,6 +200,7 @@ pub(crate) static TABLE: &[Entry] = &[
     entry::<txn_offset_commit::TxnOffsetCommit>(),
     entry::<describe_configs::DescribeConfigs>(),
     entry::<alter_configs::AlterConfigs>(),
+    entry::<alter_replica_log_dirs::AlterReplicaLogDirs>(),
     entry::<describe_log_dirs::DescribeLogDirs>(),
     entry::<create_partitions::CreatePartitions>(),
     entry::<delete_groups::DeleteGroups>(),

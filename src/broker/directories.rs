@@ -14,6 +14,7 @@ use crate::config::Settings;
 use crate::controller::{Answer, Command};
 use crate::error_code::ErrorCode;
 use crate::ids::{BrokerEpoch, DirectoryId, TopicId, TopicPartition};
+use crate::log;
 use crate::log::directory::LogDirectory;
 use crate::messages::assign_replicas_to_dirs_request::{DirectoryData, PartitionData, TopicData};
 use crate::messages::{AssignReplicasToDirsRequest, BrokerId};
@@ -43,6 +44,8 @@ pub enum Unusable {
         first: PathBuf,
         second: PathBuf,
     },
+    #[error("a log that was replaced by one in another directory: {0}")]
+    Supersede(log::Error),
 }
 
 fn paths(of: &[PathBuf]) -> String {
@@ -52,7 +55,7 @@ fn paths(of: &[PathBuf]) -> String {
 
 /// Opens the directories of `log.dirs`, in their order. One that cannot be read is offline.
 pub(super) fn open(settings: &Settings, storage: &Storage) -> Result<Vec<LogDir>, Unusable> {
-    let log_storage = crate::log::Storage::default();
+    let log_storage = log::Storage::default();
     let open = |path: &PathBuf| {
         let Some(id) = storage.directories.get(path).copied() else {
             let (id, path) = (DirectoryId::TWO, path.clone());
@@ -89,25 +92,39 @@ fn check_usable(settings: &Settings, opened: &[LogDir]) -> Result<(), Unusable> 
     }
 }
 
-/// A partition whose log lies in two directories: nobody knows which is the right one. (LogManager.loadLog)
+/// A partition whose log lies in two directories: nobody knows which is the right one, unless the last run ended while it
+/// put one into the place of the other. (LogManager.loadLog)
 fn check_duplicates(opened: &[LogDir]) -> Result<(), Unusable> {
     if opened.len() == 1 {
         return Ok(());
     }
-    let mut seen: HashMap<TopicPartition, PathBuf> = HashMap::new();
-    for files in opened
-        .iter()
-        .filter_map(|directory| directory.files.as_ref())
-    {
+    let mut seen: HashMap<TopicPartition, (&LogDirectory, PathBuf)> = HashMap::new();
+    let online = || {
+        opened
+            .iter()
+            .filter_map(|directory| directory.files.as_ref())
+    };
+    for files in online() {
         for (partition, path) in files.current_logs() {
-            if let Some(first) = seen.insert(partition.clone(), path.clone()) {
-                return Err(Unusable::Duplicate {
-                    partition,
-                    first,
-                    second: path,
-                });
-            }
+            let Some((other, first)) = seen.insert(partition.clone(), (files, path.clone())) else {
+                continue;
+            };
+            let superseded = match (log::is_replacing(&first), log::is_replacing(&path)) {
+                (true, false) => files.supersede(&partition, &path),
+                (false, true) => other.supersede(&partition, &first),
+                _ => {
+                    return Err(Unusable::Duplicate {
+                        partition,
+                        first,
+                        second: path,
+                    });
+                }
+            };
+            superseded.map_err(Unusable::Supersede)?;
         }
+    }
+    for (files, path) in seen.values() {
+        files.clear_replacing(path).map_err(Unusable::Supersede)?;
     }
     Ok(())
 }

@@ -199,7 +199,7 @@ pub const BROKER_KEYS: &[Key] = &[
     int("num.network.threads", "3").min(1).cluster_wide().per_listener().acts(),
     int("num.partitions", "1").min(1).acts(),
     int("num.recovery.threads.per.data.dir", "2").min(1).cluster_wide().acts(),
-    unset(Kind::Int, "num.replica.alter.log.dirs.threads"),
+    unset(Kind::Int, "num.replica.alter.log.dirs.threads").acts(),
     int("num.replica.fetchers", "1").min(1).cluster_wide(),
     int("offset.metadata.max.bytes", "4096").acts(),
     int("offsets.commit.timeout.ms", "5000").min(1).acts(),
@@ -379,7 +379,7 @@ pub const BROKER_KEYS: &[Key] = &[
 pub const DYNAMIC_ONLY_KEYS: &[Key] = &[
     long("follower.replication.throttled.rate", "9223372036854775807").min(0).cluster_wide(),
     long("leader.replication.throttled.rate", "9223372036854775807").min(0).cluster_wide(),
-    long("replica.alter.log.dirs.io.max.bytes.per.second", "9223372036854775807").min(0).cluster_wide(),
+    long("replica.alter.log.dirs.io.max.bytes.per.second", "9223372036854775807").min(0).cluster_wide().acts(),
 ];
 
 /// Settings of the remote log metadata manager, given with the prefix `rlmm.config.`.

@@ -32,9 +32,9 @@ impl Machine {
             return Decision::of(Vec::new(), Answer::AssignReplicasToDirs(answer));
         }
         let mut records = Vec::new();
-        // What is said to lie in a directory that is not online has no leader there. It follows the assignments, since
-        // it builds on them.
-        let mut lost = Vec::new();
+        // What is said to lie in a directory that is not online does not lead there, and the other way round. These
+        // changes follow the assignments, since they build on them.
+        let mut led = Vec::new();
         let directories = request.directories.iter().map(|asked| {
             let target = Target {
                 node,
@@ -43,13 +43,13 @@ impl Machine {
             let topics = asked
                 .topics
                 .iter()
-                .map(|topic| self.assign_topic(image, target, topic, &mut records, &mut lost));
+                .map(|topic| self.assign_topic(image, target, topic, &mut records, &mut led));
             response::DirectoryData::default()
                 .with_id(asked.id)
                 .with_topics(topics.collect())
         });
         let answer = answer.with_directories(directories.collect());
-        records.append(&mut lost);
+        records.append(&mut led);
         Decision::of(records, Answer::AssignReplicasToDirs(answer))
     }
 
@@ -59,7 +59,7 @@ impl Machine {
         target: Target,
         asked: &TopicData,
         records: &mut Vec<MetadataRecord>,
-        lost: &mut Vec<MetadataRecord>,
+        led: &mut Vec<MetadataRecord>,
     ) -> response::TopicData {
         let topic = image.topics().by_id(KafkaUuid(asked.topic_id));
         let partitions = asked.partitions.iter().map(|asked| {
@@ -75,9 +75,14 @@ impl Machine {
                     {
                         records.push(change(topic, index, &partition).into());
                     }
-                    if !target.is_online(image) {
-                        let event = Event::DirectoryLost(target.node, target.directory);
-                        lost.extend(isr::change_of_one(
+                    let event = match target.is_online(image) {
+                        false => Some(Event::DirectoryLost(target.node, target.directory)),
+                        // It may lead again.
+                        true if partition.leader.is_none() => Some(Event::Added(target.node)),
+                        true => None,
+                    };
+                    if let Some(event) = event {
+                        led.extend(isr::change_of_one(
                             image,
                             &self.settings,
                             topic,

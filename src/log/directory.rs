@@ -359,7 +359,7 @@ fn take_clean_shutdown(path: &Path, storage: &Storage) -> Result<Option<BrokerEp
 }
 
 /// Whether a directory is there and holds a log's segment.
-fn holds_log(dir: &Path) -> Result<bool, Error> {
+pub(super) fn holds_log(dir: &Path) -> Result<bool, Error> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
@@ -395,7 +395,11 @@ pub fn read_topic_id(dir: &Path) -> Result<Option<TopicId>, Error> {
     Ok(Some(id))
 }
 
-fn write_topic_id(storage: &Storage, dir: &Path, topic_id: TopicId) -> Result<(), Error> {
+pub(super) fn write_topic_id(
+    storage: &Storage,
+    dir: &Path,
+    topic_id: TopicId,
+) -> Result<(), Error> {
     let path = dir.join(PARTITION_METADATA);
     let text = format!("version: 0\ntopic_id: {topic_id}");
     files::replace(&*storage.fs, &path, text.as_bytes(), false).map_err(Error::io(&path))
@@ -403,7 +407,7 @@ fn write_topic_id(storage: &Storage, dir: &Path, topic_id: TopicId) -> Result<()
 
 /// `<topic>-<partition>.<uuid>-<suffix>`, the topic shortened where the name would be too long.
 /// (LocalLog.logDirNameWithSuffixCappedLength)
-fn suffixed_name(partition: &TopicPartition, suffix: &str) -> String {
+pub(super) fn suffixed_name(partition: &TopicPartition, suffix: &str) -> String {
     let tail = format!(
         "-{}.{}-{suffix}",
         partition.partition,

@@ -38,13 +38,25 @@ impl Replicas {
     /// Has the controller told of a replica's directory where its metadata says another.
     pub(super) fn compare_assignment(&self, image: &Image, topic: &Topic, index: PartitionIndex) {
         let key = (topic.id, index);
-        let directory = match self.hosted.get(&key).as_deref() {
-            Some(Hosted::Online { directory, .. }) => Some(self.directories.id(*directory)),
-            Some(Hosted::Offline) | None => None,
-        };
         let registered = topic
             .partition(index)
             .and_then(|partition| partition.directory(self.node()));
+        let directory = match self.hosted.get(&key).as_deref() {
+            Some(Hosted::Online {
+                partition,
+                directory,
+            }) => match partition.future().filter(|future| future.is_announced()) {
+                Some(future) => {
+                    let target = self.directories.id(future.directory);
+                    if registered == Some(target) {
+                        future.assigned.notify_one();
+                    }
+                    Some(target)
+                }
+                None => Some(self.directories.id(*directory)),
+            },
+            Some(Hosted::Offline) | None => None,
+        };
         let metadata_version = image.features().metadata_version();
         let mut pending = self.assignments.lock();
         match directory.filter(|_| metadata_version.directory_assignment()) {
@@ -53,8 +65,17 @@ impl Replicas {
                     self.assignments.added.notify_one();
                 }
             }
-            Some(_) | None => drop(pending.remove(&key)),
+            Some(_) | None => {
+                pending.remove(&key);
+            }
         }
+    }
+
+    /// Has the controller told of a replica's directory, whatever it knows.
+    pub(super) fn assign(&self, key: Key, directory: usize) {
+        let directory = self.directories.id(directory);
+        self.assignments.lock().insert(key, directory);
+        self.assignments.added.notify_one();
     }
 
     /// What the controller is to be told next, once there is anything. It stays due until the metadata says it, or
@@ -85,6 +106,12 @@ impl Replicas {
             let key = (assignment.topic, assignment.partition);
             if pending.get(&key) == Some(&assignment.directory) {
                 pending.remove(&key);
+            }
+            if let Some(Hosted::Online { partition, .. }) = self.hosted.get(&key).as_deref()
+                && let Some(future) = partition.future()
+                && self.directories.id(future.directory) == assignment.directory
+            {
+                future.assigned.notify_one();
             }
         }
     }

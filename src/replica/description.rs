@@ -61,6 +61,16 @@ impl Replicas {
                 lag: (partition.high_watermark() - end).max(0),
                 is_future: false,
             });
+            if let Some(future) = partition.future() {
+                described[future.directory]
+                    .replicas
+                    .push(ReplicaDescription {
+                        name: partition.topic_partition().clone(),
+                        size: future.log.size(),
+                        lag: end - future.log.log_end_offset(),
+                        is_future: true,
+                    });
+            }
         }
         for directory in &mut described {
             if !directory.online {

@@ -66,6 +66,8 @@ struct Directory {
     flusher: Arc<Flusher>,
     /// What each checkpoint holds, so that it is written when it changes.
     written: Mutex<BTreeMap<&'static str, Offsets>>,
+    /// Logs on their way here, until they are taken up again.
+    futures: Mutex<Vec<PartitionDirectory>>,
     /// Deleted logs with the time at which they go.
     deleted: Mutex<Vec<(SteadyTime, PathBuf)>>,
     /// Whether a log here was not open till the end: the next start has to check all of them.
@@ -87,6 +89,7 @@ impl Directories {
                 cordoned: AtomicBool::new(false),
                 flusher: Flusher::new(flushes_max),
                 written: Mutex::default(),
+                futures: Mutex::default(),
                 deleted: Mutex::default(),
                 unclean: AtomicBool::new(false),
             }
@@ -120,6 +123,13 @@ impl Directories {
     /// The whole path, as clients name it.
     pub(super) fn absolute(&self, directory: usize) -> PathBuf {
         self.all[directory].absolute()
+    }
+
+    /// Its place, by its whole path.
+    pub(super) fn by_path(&self, path: &str) -> Option<usize> {
+        self.all
+            .iter()
+            .position(|directory| directory.absolute().as_os_str() == path)
     }
 
     pub(super) fn is_online(&self, directory: usize) -> bool {
@@ -284,21 +294,54 @@ impl Directories {
         }
     }
 
-    /// Has a partition's files removed after `file.delete.delay.ms`; the name is free at once.
-    pub(super) fn delete(&self, directory: usize, partition: &Partition, now: SteadyTime) {
+    /// Has a log's files removed after `file.delete.delay.ms`; the name is free at once.
+    pub(super) fn delete(
+        &self,
+        directory: usize,
+        partition: &TopicPartition,
+        log: &Log,
+        now: SteadyTime,
+    ) {
         let directory = &self.all[directory];
         let marked = directory
             .usable()
-            .and_then(|files| files.mark_deleted(&partition.log(), partition.topic_partition()));
+            .and_then(|files| files.mark_deleted(log, partition));
         match marked {
             Ok(path) => {
-                let due = now.plus_ms(partition.config().log.file_delete_delay_ms);
+                let due = now.plus_ms(log.config().file_delete_delay_ms);
                 lock(&directory.deleted).push((due, path));
             }
-            Err(error) => {
-                tracing::error!(partition = %partition.topic_partition(), %error, "its files stay")
-            }
+            Err(error) => tracing::error!(%partition, %error, "its files stay"),
         }
+    }
+
+    /// The files of a directory that can be used.
+    pub(super) fn usable(&self, directory: usize) -> Result<&LogDirectory, log::Error> {
+        self.all[directory].usable()
+    }
+
+    /// The future logs that were found when the directories were opened.
+    pub(super) fn take_futures(&self) -> Vec<(usize, PartitionDirectory)> {
+        let all = self.all.iter().enumerate();
+        let futures = all.map(|(at, directory)| {
+            let futures = std::mem::take(&mut *lock(&directory.futures));
+            futures.into_iter().map(move |found| (at, found))
+        });
+        futures.flatten().collect()
+    }
+
+    /// Opens a log that was found.
+    pub(super) fn open_found(
+        &self,
+        directory: usize,
+        found: &PartitionDirectory,
+        config: Arc<LogConfig>,
+        now: Timestamp,
+    ) -> Result<Log, log::Error> {
+        let files = self.usable(directory)?;
+        files
+            .open_log(found, config, now, self.producer_id_expiration_ms)
+            .inspect_err(|error| files.health().judge_write(error))
     }
 
     /// Whether records are refused there for want of space. What is deleted goes at once then: ranges that are being
@@ -351,23 +394,8 @@ impl Directories {
         names: &[&'static str],
     ) {
         for (at, directory) in self.all.iter().enumerate() {
-            if directory.online().is_none() {
-                continue;
-            }
-            let of_directory = || {
-                partitions
-                    .iter()
-                    .filter(|(_, of)| *of == at)
-                    .map(|(partition, _)| &**partition)
-            };
-            for name in names {
-                let offsets = of_directory().filter_map(|partition| {
-                    Some((
-                        partition.topic_partition().clone(),
-                        checkpointed(name, partition)?,
-                    ))
-                });
-                directory.checkpoint(name, offsets.collect());
+            if directory.online().is_some() {
+                directory.checkpoint_all(at, partitions, names);
             }
         }
     }
@@ -386,7 +414,8 @@ impl Directories {
             if !close_logs(&own) {
                 continue;
             }
-            self.checkpoint(&own, &[RECOVERY_POINT, LOG_START, HIGH_WATERMARK, CLEANER]);
+            let names = &[RECOVERY_POINT, LOG_START, HIGH_WATERMARK, CLEANER];
+            directory.checkpoint_all(at, &own, names);
             if directory.unclean.load(Ordering::Acquire) {
                 tracing::warn!(directory = %directory.path.display(), "a log is offline: the next start will check the logs");
                 continue;
@@ -471,6 +500,10 @@ impl Directory {
                 .into_iter()
                 .map(|found| (SteadyTime::START, found.path)),
         );
+        let (futures, rest): (Vec<_>, Vec<_>) = rest
+            .into_iter()
+            .partition(|found| found.kind == Kind::Future);
+        lock(&self.futures).extend(futures);
         rest.into_iter()
             .filter(|found| found.kind == Kind::Current)
             .collect()
@@ -514,6 +547,26 @@ impl Directory {
                 tracing::error!(partition = %name, %error, "the cluster does not know this log, and it cannot be read");
                 None
             }
+        }
+    }
+
+    /// Writes the checkpoints of the partitions that are in this directory, which is the one at `at`.
+    fn checkpoint_all(
+        &self,
+        at: usize,
+        partitions: &[(Arc<Partition>, usize)],
+        names: &[&'static str],
+    ) {
+        let own = || {
+            let own = partitions.iter().filter(|(_, of)| *of == at);
+            own.map(|(partition, _)| &**partition)
+        };
+        for name in names {
+            let offsets = own().filter_map(|partition| {
+                let offset = checkpointed(name, partition)?;
+                Some((partition.topic_partition().clone(), offset))
+            });
+            self.checkpoint(name, offsets.collect());
         }
     }
 

@@ -85,6 +85,7 @@ impl Replicas {
     /// Ends the partitions in a directory that has failed.
     pub(super) fn take_offline(&self, directory: usize) {
         self.directories.went_offline(directory);
+        let _changing = self.lock_changing();
         let in_it = |hosted: &Hosted| match hosted {
             Hosted::Online {
                 partition,
@@ -97,8 +98,18 @@ impl Replicas {
             .iter()
             .filter_map(|hosted| Some((*hosted.key(), in_it(hosted.value())?)))
             .collect();
+        for (partition, _) in self.online_by_directory() {
+            // A copy that was being made there is not made any more.
+            if partition
+                .future()
+                .is_some_and(|future| future.directory == directory)
+            {
+                self.drop_future(&partition);
+            }
+        }
         for (key, partition) in &lost {
             partition.go_offline();
+            self.drop_future(partition);
             if let Some(mut hosted) = self.hosted.get_mut(key)
                 && in_it(&hosted).is_some()
             {
@@ -150,4 +161,4 @@ fn names(lost: &[(Key, Arc<Partition>)]) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

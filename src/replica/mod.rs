@@ -11,6 +11,7 @@ mod description;
 mod directories;
 mod failure;
 mod flusher;
+mod moves;
 mod partition;
 mod replicas;
 pub mod session;
@@ -24,6 +25,7 @@ pub use config::{FlushBefore, PartitionConfig};
 pub use description::{DirectoryDescription, ReplicaDescription};
 pub use directories::LogDir;
 pub use failure::DirectoryState;
+pub use moves::Unmovable;
 pub use partition::{
     ACKS_ALL, Appended, Deletion, Error, FoundOffset, Isolation, Leadership, OffsetQuery,
     Partition, Read, ReadInfo, Role, Subscription,

@@ -8,6 +8,7 @@
 mod deletion;
 mod epochs;
 mod flush;
+pub(super) mod moving;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,7 @@ mod tests;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, Weak};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::config::{FlushBefore, PartitionConfig};
 use super::flusher::Flusher;
@@ -25,6 +26,7 @@ use crate::log::{self, AppendError, AppendInfo, Log, Origin, ReadError};
 use crate::record::ValidBatch;
 pub use deletion::Deletion;
 use flush::Flushing;
+pub(super) use moving::Future;
 pub use read::{FoundOffset, Isolation, OffsetQuery, Read, ReadInfo};
 
 /// `acks` of a write that waits for all in-sync replicas.
@@ -131,7 +133,8 @@ pub struct Appended {
 pub struct Partition {
     topic_partition: TopicPartition,
     topic_id: TopicId,
-    log: Arc<Log>,
+    log: ArcSwap<Log>,
+    future: ArcSwapOption<Future>,
     config: ArcSwap<PartitionConfig>,
     role: RwLock<Role>,
     high_watermark: AtomicI64,
@@ -156,7 +159,8 @@ impl Partition {
         Arc::new_cyclic(|me| Partition {
             topic_partition,
             topic_id,
-            log,
+            log: ArcSwap::new(log),
+            future: ArcSwapOption::empty(),
             config: ArcSwap::new(config.into()),
             role: RwLock::new(Role::NotLeader {
                 epoch: LeaderEpoch::UNKNOWN,
@@ -177,8 +181,8 @@ impl Partition {
         self.topic_id
     }
 
-    pub fn log(&self) -> &Arc<Log> {
-        &self.log
+    pub fn log(&self) -> Arc<Log> {
+        self.log.load_full()
     }
 
     pub fn config(&self) -> Arc<PartitionConfig> {
@@ -202,15 +206,15 @@ impl Partition {
     }
 
     pub fn log_start_offset(&self) -> Offset {
-        self.log.log_start_offset()
+        self.log.load().log_start_offset()
     }
 
     pub fn log_end_offset(&self) -> Offset {
-        self.log.log_end_offset()
+        self.log.load().log_end_offset()
     }
 
     pub fn last_stable_offset(&self) -> Offset {
-        self.log.last_stable_offset(self.high_watermark())
+        self.log.load().last_stable_offset(self.high_watermark())
     }
 
     /// Appends a batch as the leader, to the page cache. With acks=all enough replicas have to be in sync.
@@ -239,6 +243,7 @@ impl Partition {
         }
         let info = self
             .log
+            .load()
             .append_as_leader(batch, leadership.epoch, origin, now)?;
         if !info.duplicate {
             // A marker may free more than its own bytes for readers of committed records.
@@ -267,8 +272,8 @@ impl Partition {
     fn follow_log_end(&self, leadership: &Leadership, config: &PartitionConfig, bytes: usize) {
         if leadership.isr == 1 {
             let end = match config.flush_before {
-                FlushBefore::Nothing => self.log.log_end_offset(),
-                FlushBefore::AcksAll | FlushBefore::AnyAcks => self.log.recovery_point(),
+                FlushBefore::Nothing => self.log.load().log_end_offset(),
+                FlushBefore::AcksAll | FlushBefore::AnyAcks => self.log.load().recovery_point(),
             };
             self.high_watermark.fetch_max(end.0, Ordering::AcqRel);
         }
@@ -293,7 +298,7 @@ impl Partition {
     async fn wait(&self, goal: Goal, offset: Offset, epoch: LeaderEpoch) -> Result<(), Error> {
         let reached = || match goal {
             Goal::HighWatermark => self.high_watermark(),
-            Goal::Flush => self.log.recovery_point(),
+            Goal::Flush => self.log.load().recovery_point(),
         };
         loop {
             if reached() >= offset {
@@ -314,7 +319,7 @@ impl Partition {
             if reached() >= offset {
                 return Ok(());
             }
-            if self.log.is_offline() {
+            if self.log.load().is_offline() {
                 return Err(Error::Offline);
             }
             waiter.woken().await;
@@ -333,7 +338,10 @@ impl Partition {
     /// Takes other settings, from the next append on.
     pub fn update_config(&self, config: impl Into<Arc<PartitionConfig>>) {
         let config = config.into();
-        self.log.update_config(config.log.clone());
+        self.log.load().update_config(config.log.clone());
+        if let Some(future) = self.future() {
+            future.log.update_config(config.log.clone());
+        }
         let former = self.config.swap(config.clone());
         let kinds = |config: &PartitionConfig| (config.flush_before, config.log.flush_ms);
         if kinds(&former) != kinds(&config) {
@@ -358,11 +366,11 @@ impl Partition {
             Role::Offline => return Err(Error::Offline),
             Role::Gone => return Err(Error::Gone),
             Role::Leader(old) if old.epoch == epoch => old.start_offset,
-            Role::Leader(_) | Role::NotLeader { .. } => self.log.log_end_offset(),
+            Role::Leader(_) | Role::NotLeader { .. } => self.log.load().log_end_offset(),
         };
         if !matches!(&*role, Role::Leader(old) if old.epoch == epoch) {
             // The epoch begins in the log with its first batch, or here, if it is asked for before.
-            self.log.assign_epoch_start(epoch, start_offset)?;
+            self.log.load().assign_epoch_start(epoch, start_offset)?;
         }
         let leadership = Leadership {
             epoch,

@@ -16,6 +16,7 @@ use super::cleaning::Cleaning;
 use super::config::PartitionConfig;
 use super::directories::{Directories, Found, LogDir};
 use super::failure::DirectoryStates;
+use super::moves::Moves;
 use super::partition::{Error, Partition};
 use super::shared_configs::SharedConfigs;
 use crate::clock::Clock;
@@ -39,6 +40,8 @@ pub struct Replicas {
     /// What the controller is to be told of where replicas lie.
     pub(super) assignments: Assignments,
     pub(super) cleaning: Cleaning,
+    /// Logs that are on their way from one directory to another.
+    pub(super) moves: Moves,
     configs: SharedConfigs,
     /// Whether the directories have been opened, by the first image.
     loaded: AtomicBool,
@@ -75,6 +78,7 @@ impl Replicas {
             node: settings.file().node_id(),
             states: DirectoryStates::of(&directories),
             assignments: Assignments::default(),
+            moves: Moves::default(),
             directories,
             settings,
             clock,
@@ -191,11 +195,12 @@ impl Replicas {
             };
             self.host(key, hosted);
         }
+        self.resume_moves(image);
         self.directories.forget_checkpoints();
     }
 
     /// Takes a replica in. One whose directory has failed meanwhile is offline with it.
-    fn host(&self, key: Key, hosted: Hosted) {
+    pub(super) fn host(&self, key: Key, hosted: Hosted) {
         let directory = match &hosted {
             Hosted::Online { directory, .. } => Some(*directory),
             Hosted::Offline => None,
@@ -266,11 +271,11 @@ impl Replicas {
             topic: topic.name.clone(),
             partition: index,
         };
-        let place = self
-            .directories
-            .place(registration.directory(self.node), None, || {
-                self.count_by_directory()
-            });
+        let place = self.directories.place(
+            registration.directory(self.node),
+            self.preferred(&name),
+            || self.count_by_directory(),
+        );
         let Some(directory) = place else {
             tracing::warn!(partition = %name, "the partition lies in a log directory that is offline");
             return Hosted::Offline;
@@ -324,6 +329,7 @@ impl Replicas {
 
     /// Ends a partition here and has its files removed later.
     fn remove(&self, topic: &Topic, index: PartitionIndex) {
+        let _changing = self.lock_changing();
         if let Some((
             _,
             Hosted::Online {
@@ -334,8 +340,14 @@ impl Replicas {
         {
             partition.retire();
             self.forget_uncleanable(&partition);
-            self.directories
-                .delete(directory, &partition, self.clock.steady());
+            self.drop_future(&partition);
+            let now = self.clock.steady();
+            self.directories.delete(
+                directory,
+                partition.topic_partition(),
+                &partition.log(),
+                now,
+            );
         }
     }
 
@@ -363,6 +375,9 @@ impl Replicas {
         if delta.configs.contains(&broker) {
             self.cordon_as(image);
         }
+        if delta.configs.contains(&Resource::all_brokers()) {
+            self.limit_moves_as(image);
+        }
         if delta
             .configs
             .iter()
@@ -389,10 +404,12 @@ impl Replicas {
         self.cleaning.stop();
         let mut closed = self.closed();
         *closed = true;
+        self.stop_moves();
         let online = self.online_by_directory();
         for (partition, _) in &online {
             partition.retire();
         }
+        self.close_futures(&online);
         let loaded = self.loaded.load(Ordering::Acquire);
         self.directories
             .close(&online, loaded.then_some(broker_epoch));
@@ -450,6 +467,7 @@ impl MetadataListener for Replicas {
                 self.settle_all(image, topic, topic.indexed().map(|(index, _)| index));
             }
             self.cordon_as(image);
+            self.limit_moves_as(image);
             self.loaded.store(true, Ordering::Release);
             return;
         }

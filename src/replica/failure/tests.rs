@@ -15,22 +15,22 @@ use crate::metadata::{Delta, MetadataListener, Provenance};
 use crate::record::BatchBuilder;
 use crate::replica::{ACKS_ALL, Assignment, Error, LogDir};
 
-const TOPIC: TopicId = KafkaUuid(Uuid::from_u128(0xa));
-const NOW: Timestamp = Timestamp(1_700_000_000_000);
+pub(in crate::replica) const TOPIC: TopicId = KafkaUuid(Uuid::from_u128(0xa));
+pub(in crate::replica) const NOW: Timestamp = Timestamp(1_700_000_000_000);
 const NODE: NodeId = NodeId(1);
 
 /// A broker's replicas over the directories 0 to 2 of a folder.
-struct Node {
-    replicas: Arc<Replicas>,
-    image: Arc<Image>,
+pub(in crate::replica) struct Node {
+    pub(in crate::replica) replicas: Arc<Replicas>,
+    pub(in crate::replica) image: Arc<Image>,
 }
 
-fn directory_id(at: usize) -> DirectoryId {
+pub(in crate::replica) fn directory_id(at: usize) -> DirectoryId {
     KafkaUuid(Uuid::from_u128(1000 + at as u128))
 }
 
 impl Node {
-    fn open(dir: &Path, image: Arc<Image>, cordoned: &str) -> Node {
+    pub(in crate::replica) fn open(dir: &Path, image: Arc<Image>, cordoned: &str) -> Node {
         let paths: Vec<_> = (0..3).map(|at| dir.join(at.to_string())).collect();
         let list = |paths: &[std::path::PathBuf]| {
             let paths: Vec<_> = paths
@@ -53,18 +53,18 @@ impl Node {
         Node { replicas, image }
     }
 
-    fn apply(&mut self, records: &[MetadataRecord]) {
+    pub(in crate::replica) fn apply(&mut self, records: &[MetadataRecord]) {
         let (image, delta) = self.image.apply(records, Provenance::default()).unwrap();
         self.image = Arc::new(image);
         self.replicas.apply(&self.image, &delta);
     }
 
-    fn partition(&self, index: i32) -> Result<Arc<Partition>, Error> {
+    pub(in crate::replica) fn partition(&self, index: i32) -> Result<Arc<Partition>, Error> {
         self.replicas.get(TOPIC, PartitionIndex(index))
     }
 
     /// The directory of each partition of the topic that is online.
-    fn places(&self) -> Vec<(i32, String)> {
+    pub(in crate::replica) fn places(&self) -> Vec<(i32, String)> {
         let mut places = Vec::new();
         for directory in self.replicas.describe_directories(|_| true) {
             let name = directory
@@ -81,7 +81,7 @@ impl Node {
         places
     }
 
-    fn append(&self, index: i32) {
+    pub(in crate::replica) fn append(&self, index: i32) {
         let mut batch = BatchBuilder::new();
         batch.append(NOW, None, Some(b"value"));
         self.partition(index)
@@ -92,7 +92,7 @@ impl Node {
 }
 
 /// The broker with its directories, and the topic.
-fn cluster() -> Arc<Image> {
+pub(in crate::replica) fn cluster() -> Arc<Image> {
     let broker = RegisterBrokerRecord {
         broker_id: NODE.0,
         log_dirs: (0..3).map(|at| directory_id(at).0).collect(),
@@ -111,7 +111,7 @@ fn cluster() -> Arc<Image> {
     Arc::new(image)
 }
 
-fn partition(index: i32, directory: DirectoryId) -> MetadataRecord {
+pub(in crate::replica) fn partition(index: i32, directory: DirectoryId) -> MetadataRecord {
     PartitionRecord {
         partition_id: index,
         topic_id: TOPIC.0,

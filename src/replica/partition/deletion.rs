@@ -38,7 +38,7 @@ impl Partition {
                 end: high_watermark,
             });
         }
-        self.log.advance_log_start_offset(before)?;
+        self.log.load().advance_log_start_offset(before)?;
         Ok(Deletion {
             before,
             low_watermark: self.low_watermark(),
@@ -46,9 +46,13 @@ impl Partition {
         })
     }
 
-    /// The least log start offset of all replicas that are alive. (Partition.lowWatermarkIfLeader)
+    /// The least log start offset of all replicas that are alive, a future one among them. (Partition.lowWatermarkIfLeader)
     pub fn low_watermark(&self) -> Offset {
-        self.log_start_offset()
+        let start = self.log_start_offset();
+        match self.future() {
+            Some(future) => start.min(future.log.log_start_offset()),
+            None => start,
+        }
     }
 
     /// Resolves once the low watermark is at `offset` or above, with what it is then. Fails when the partition is no

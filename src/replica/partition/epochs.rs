@@ -23,8 +23,8 @@ impl Partition {
         epoch: LeaderEpoch,
     ) -> Option<(LeaderEpoch, Offset)> {
         if epoch == current {
-            return Some((current, self.log.log_end_offset()));
+            return Some((current, self.log.load().log_end_offset()));
         }
-        self.log.end_offset_for_epoch(epoch)
+        self.log.load().end_offset_for_epoch(epoch)
     }
 }

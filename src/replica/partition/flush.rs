@@ -100,7 +100,7 @@ impl Partition {
 
     /// What a log that was opened or got other settings has to catch up with.
     pub(super) fn flush_what_is_there(&self, config: &PartitionConfig) {
-        if self.log.recovery_point() >= self.log.log_end_offset() {
+        if self.log.load().recovery_point() >= self.log.load().log_end_offset() {
             return;
         }
         if config.flush_before != FlushBefore::Nothing {
@@ -168,21 +168,21 @@ impl Partition {
         self.flushing.begin();
         if self.flushing.whole.swap(false, Ordering::AcqRel) {
             let unseen = self.flushing.unseen.swap(0, Ordering::AcqRel);
-            match self.log.flush() {
+            match self.log.load().flush() {
                 Ok(_) => self.follow_flush(unseen),
                 Err(error) => {
                     self.flushing.add_unseen(unseen);
                     self.flush_failed(&error);
                 }
             }
-        } else if let Err(error) = self.log.flush_sealed() {
+        } else if let Err(error) = self.log.load().flush_sealed() {
             self.flush_failed(&error);
         }
         self.flushing.end()
     }
 
     fn follow_flush(&self, bytes: usize) {
-        self.waiting.flushed(self.log.recovery_point());
+        self.waiting.flushed(self.log.load().recovery_point());
         if let Role::Leader(leadership) = &*self.lock_role() {
             self.follow_log_end(leadership, &self.config.load(), bytes);
         }
@@ -192,7 +192,7 @@ impl Partition {
         if self.role() == Role::Gone {
             return;
         }
-        if self.log.is_offline() {
+        if self.log.load().is_offline() {
             // Told already, with the log directory. Who waits is told now.
             self.waiting.wake_all();
         } else {

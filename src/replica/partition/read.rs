@@ -69,8 +69,8 @@ impl Partition {
     pub fn read(&self, read: &Read) -> Result<ReadInfo, Error> {
         let leadership = self.leading(read.current_leader_epoch)?;
         let high_watermark = self.high_watermark();
-        let last_stable_offset = self.log.last_stable_offset(high_watermark);
-        let log_start_offset = self.log.log_start_offset();
+        let last_stable_offset = self.log.load().last_stable_offset(high_watermark);
+        let log_start_offset = self.log.load().log_start_offset();
         let mut info = ReadInfo {
             records: Records::default(),
             high_watermark,
@@ -86,18 +86,20 @@ impl Partition {
             }
         }
         let below = match read.isolation {
-            Isolation::LogEnd => self.log.log_end_offset(),
+            Isolation::LogEnd => self.log.load().log_end_offset(),
             Isolation::ReadUncommitted => high_watermark,
             Isolation::ReadCommitted => last_stable_offset,
         };
         let found = self
             .log
+            .load()
             .read(read.from, read.max_bytes, below, read.min_one_batch)?;
         if read.isolation == Isolation::ReadCommitted {
             info.aborted = Some(match found.records.is_empty() {
                 true => Vec::new(),
                 false => self
                     .log
+                    .load()
                     .aborted_transactions(read.from, found.upper_bound)?,
             });
         }
@@ -117,7 +119,10 @@ impl Partition {
             Some(end) => end,
             None => return Err(Error::NoSuchEpoch(epoch)),
         };
-        let (start, log_end) = (self.log.log_start_offset(), self.log.log_end_offset());
+        let (start, log_end) = (
+            self.log.load().log_start_offset(),
+            self.log.load().log_end_offset(),
+        );
         if from < start {
             return Err(Error::OffsetOutOfRange {
                 got: from,
@@ -152,9 +157,10 @@ impl Partition {
                 }));
             }
             OffsetQuery::Earliest => {
-                let start = self.log.log_start_offset();
+                let start = self.log.load().log_start_offset();
                 let first = self
                     .log
+                    .load()
                     .epoch_entries()
                     .first()
                     .copied()
@@ -166,8 +172,8 @@ impl Partition {
                     leader_epoch,
                 }));
             }
-            OffsetQuery::MaxTimestamp => self.log.max_timestamp()?,
-            OffsetQuery::At(timestamp) => self.log.offset_for_timestamp(timestamp)?,
+            OffsetQuery::MaxTimestamp => self.log.load().max_timestamp()?,
+            OffsetQuery::At(timestamp) => self.log.load().offset_for_timestamp(timestamp)?,
         };
         Ok(found
             .filter(|found| found.offset < below)
