@@ -210,9 +210,9 @@ pub(crate) static TABLE: &[Entry] = &[
     entry::<update_features::UpdateFeatures>(),
     entry::<describe_cluster::DescribeCluster>(),
     entry::<describe_producers::DescribeProducers>(),
-    entry::<list_config_resources::ListConfigResources>(),
     entry::<describe_transactions::DescribeTransactions>(),
     entry::<list_transactions::ListTransactions>(),
+    entry::<list_config_resources::ListConfigResources>(),
     entry::<describe_topic_partitions::DescribeTopicPartitions>(),
 ];
 
