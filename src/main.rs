@@ -15,8 +15,10 @@ use dohle::tool::check::Check;
 use dohle::tool::console_consumer::ConsoleConsumer;
 use dohle::tool::console_producer::ConsoleProducer;
 use dohle::tool::consumer_groups::ConsumerGroups;
+use dohle::tool::delete_records::DeleteRecords;
 use dohle::tool::dump_log::DumpLog;
 use dohle::tool::get_offsets::GetOffsets;
+use dohle::tool::log_dirs::LogDirs;
 use dohle::tool::logging;
 use dohle::tool::storage::Storage;
 use dohle::tool::topics::Topics;
@@ -55,6 +57,10 @@ enum Command {
     ConsumerGroups(ConsumerGroups),
     /// Print the offsets of partitions
     GetOffsets(GetOffsets),
+    /// Delete records before given offsets
+    DeleteRecords(DeleteRecords),
+    /// Print the log directories of brokers and what lies in them
+    LogDirs(LogDirs),
     /// List, describe, find and end transactions
     Transactions(Transactions),
     /// Verify the files of a stopped node
@@ -104,6 +110,8 @@ impl Command {
             Command::ConsoleConsumer(tool) => client(tool.run()),
             Command::ConsumerGroups(tool) => client(tool.run()),
             Command::GetOffsets(tool) => client(tool.run()),
+            Command::DeleteRecords(tool) => client(tool.run()),
+            Command::LogDirs(tool) => client(tool.run()),
             Command::Transactions(tool) => client(tool.run()),
             Command::Check(tool) => Ok(tool.run()?),
             Command::DumpLog(tool) => Ok(tool.run()?),

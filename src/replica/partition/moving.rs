@@ -133,6 +133,7 @@ impl Partition {
             }
         }
         future.log.flush()?;
+        future.log.set_cleaned_to(current.cleaned_to());
         rename()?;
         self.log.store(future.log.clone());
         self.future.store(None);
