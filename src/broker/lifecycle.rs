@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
 use crate::config::features::FEATURES;
@@ -275,7 +275,13 @@ async fn heartbeats(lifecycle: std::sync::Weak<Lifecycle>, interval: Duration) {
         let Some(lifecycle) = lifecycle.upgrade() else {
             return;
         };
-        wait = match lifecycle.heartbeat(false).await {
+        let Ok(answered) = timeout(interval, lifecycle.heartbeat(false)).await else {
+            // The controller has heard of the broker. Its answer stands behind what is being applied, such as a topic of
+            // thousands of partitions; the session must not end meanwhile.
+            wait = Duration::ZERO;
+            continue;
+        };
+        wait = match answered {
             Ok(response) => {
                 if response.is_fenced {
                     debug!("broker {} is fenced", lifecycle.identity.node_id);

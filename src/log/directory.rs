@@ -288,12 +288,6 @@ impl LogDirectory {
     fn rename(&self, log: &Log, name: &str) -> Result<PathBuf, Error> {
         let to = self.path.join(name);
         log.rename(to.clone())
-            .and_then(|()| {
-                self.storage
-                    .fs
-                    .sync_directory(&self.path)
-                    .map_err(Error::io(&self.path))
-            })
             .inspect_err(|error| self.health().judge_write(error))?;
         Ok(to)
     }

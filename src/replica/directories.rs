@@ -1,6 +1,8 @@
 //! The log directories together: where new logs go, opening all that they hold at once, removing what was deleted,
 //! checkpoints and the mark of a clean stop. (kafka.log.LogManager)
 
+mod closing;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,10 +14,8 @@ use super::config::PartitionConfig;
 use super::flusher::Flusher;
 use super::partition::Partition;
 use crate::config::Settings;
-use crate::ids::{
-    BrokerEpoch, DirectoryId, Offset, SteadyTime, Timestamp, TopicId, TopicPartition,
-};
-use crate::log::checkpoints::{CLEANER, HIGH_WATERMARK, LOG_START, Offsets, RECOVERY_POINT};
+use crate::ids::{DirectoryId, Offset, SteadyTime, Timestamp, TopicId, TopicPartition};
+use crate::log::checkpoints::{CLEANER, HIGH_WATERMARK, Offsets, RECOVERY_POINT};
 use crate::log::directory::{Kind, LogDirectory, PartitionDirectory};
 use crate::log::{self, Done, Health, Log, LogConfig};
 
@@ -45,10 +45,6 @@ pub(super) struct Opened {
     pub(super) log: Result<(Log, Arc<PartitionConfig>), log::Error>,
 }
 
-/// Logs of a directory that are closed at a time. Each waits for the device, and those that wait together share a commit
-/// of its file system.
-const CLOSING_THREADS: usize = 16;
-
 #[derive(Debug)]
 pub(super) struct Directories {
     all: Vec<Directory>,
@@ -72,6 +68,8 @@ struct Directory {
     deleted: Mutex<Vec<(SteadyTime, PathBuf)>>,
     /// Whether a log here was not open till the end: the next start has to check all of them.
     unclean: AtomicBool,
+    /// A log here was renamed since [`Directories::sync_names`].
+    names_dirty: AtomicBool,
 }
 
 impl Directories {
@@ -92,6 +90,7 @@ impl Directories {
                 futures: Mutex::default(),
                 deleted: Mutex::default(),
                 unclean: AtomicBool::new(false),
+                names_dirty: AtomicBool::new(false),
             }
         });
         Directories {
@@ -310,6 +309,7 @@ impl Directories {
             Ok(path) => {
                 let due = now.plus_ms(log.config().file_delete_delay_ms);
                 lock(&directory.deleted).push((due, path));
+                directory.names_dirty.store(true, Ordering::Release);
             }
             Err(error) => tracing::error!(%partition, %error, "its files stay"),
         }
@@ -342,6 +342,18 @@ impl Directories {
         files
             .open_log(found, config, now, self.producer_id_expiration_ms)
             .inspect_err(|error| files.health().judge_write(error))
+    }
+
+    /// Brings the names that logs were given to the device, once for all of them: a topic may have thousands.
+    pub(super) fn sync_names(&self) {
+        for directory in &self.all {
+            if !directory.names_dirty.swap(false, Ordering::AcqRel) {
+                continue;
+            }
+            if let Some(Err(error)) = directory.online().map(LogDirectory::sync_names) {
+                tracing::error!(%error, "after a power loss deleted logs may be back");
+            }
+        }
     }
 
     /// Whether records are refused there for want of space. What is deleted goes at once then: ranges that are being
@@ -399,51 +411,6 @@ impl Directories {
             }
         }
     }
-
-    /// Closes the logs, writes every checkpoint, and marks the stop as clean where all went well.
-    pub(super) fn close(&self, partitions: &[(Arc<Partition>, usize)], mark: Option<BrokerEpoch>) {
-        for (at, directory) in self.all.iter().enumerate() {
-            let Some(files) = directory.online() else {
-                continue;
-            };
-            let own: Vec<_> = partitions
-                .iter()
-                .filter(|(_, of)| *of == at)
-                .cloned()
-                .collect();
-            if !close_logs(&own) {
-                continue;
-            }
-            let names = &[RECOVERY_POINT, LOG_START, HIGH_WATERMARK, CLEANER];
-            directory.checkpoint_all(at, &own, names);
-            if directory.unclean.load(Ordering::Acquire) {
-                tracing::warn!(directory = %directory.path.display(), "a log is offline: the next start will check the logs");
-                continue;
-            }
-            if let Some(Err(error)) = mark.map(|epoch| files.write_clean_shutdown(epoch)) {
-                tracing::error!(%error, "the next start will check the logs");
-            }
-        }
-    }
-}
-
-/// Closes logs, many at a time; whether all went well.
-fn close_logs(partitions: &[(Arc<Partition>, usize)]) -> bool {
-    let (next, clean) = (AtomicUsize::new(0), AtomicBool::new(true));
-    let close = || {
-        while let Some((partition, _)) = partitions.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Err(error) = partition.log().close() {
-                tracing::error!(partition = %partition.topic_partition(), %error, "not closed cleanly");
-                clean.store(false, Ordering::Release);
-            }
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 0..CLOSING_THREADS.min(partitions.len()) {
-            scope.spawn(close);
-        }
-    });
-    clean.into_inner()
 }
 
 /// What a checkpoint keeps of a partition.
@@ -538,6 +505,7 @@ impl Directory {
             }),
             (None, Ok(log)) => {
                 tracing::warn!(partition = %name, "the cluster does not know this log; it is put aside");
+                self.names_dirty.store(true, Ordering::Release);
                 if let Err(error) = files.mark_stray(&log, &name) {
                     tracing::error!(partition = %name, %error, "it cannot be put aside");
                 }

@@ -396,6 +396,8 @@ impl Replicas {
         if let Some(from) = from {
             self.directories
                 .delete(from, name, &former, self.clock().steady());
+            // Until the former log has another name there are two of this one, and the mark tells which is newer.
+            self.directories.sync_names();
         }
         files.clear_replacing(&future.log.dir())?;
         Ok(())

@@ -197,6 +197,7 @@ impl Replicas {
         }
         self.resume_moves(image);
         self.directories.forget_checkpoints();
+        self.directories.sync_names();
     }
 
     /// Takes a replica in. One whose directory has failed meanwhile is offline with it.
@@ -485,6 +486,7 @@ impl MetadataListener for Replicas {
                 self.settle_all(image, topic, changed.partitions.iter().copied());
             }
         }
+        self.directories.sync_names();
         self.apply_configs(image, delta);
     }
 }
