@@ -163,13 +163,14 @@ async fn idempotent_producer_writes_each_batch_once() {
     let node = Node::start().await;
     let mut connection = node.connect().await;
     create_topic(&mut connection, "t").await;
-    let request = InitProducerIdRequest::default()
-        .with_transactional_id(None)
-        .with_transaction_timeout_ms(60_000);
+    let request = InitProducerIdRequest {
+        transaction_timeout_ms: 60_000,
+        ..Default::default()
+    };
     let init = connection.call(&request, 4).await;
     assert_eq!(init.error_code, 0);
     let producer = |base_sequence| Producer {
-        id: ProducerId(init.producer_id.0),
+        id: ProducerId(init.producer_id),
         epoch: ProducerEpoch(init.producer_epoch),
         base_sequence,
     };

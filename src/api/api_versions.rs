@@ -42,6 +42,7 @@ impl Api for ApiVersions {
             &ctx.broker.image(),
             kraft_version(ctx),
             ctx.version(),
+            ctx.broker.settings().unstable_api_versions_enable(),
         ))
     }
 
@@ -49,13 +50,13 @@ impl Api for ApiVersions {
         let own = TABLE
             .iter()
             .filter(|entry| entry.key == ApiVersionsRequest::KEY)
-            .map(advertise)
+            .map(|entry| advertise(entry, false))
             .collect();
         Some((error(ErrorCode::UnsupportedVersion).with_api_keys(own), 0))
     }
 }
 
-fn answer(image: &Image, kraft_version: i16, version: i16) -> ApiVersionsResponse {
+fn answer(image: &Image, kraft_version: i16, version: i16, unstable: bool) -> ApiVersionsResponse {
     // Before version 4 a client takes a lowest level of 0 for an error (KIP-1022).
     let supported = FEATURES
         .iter()
@@ -79,7 +80,12 @@ fn answer(image: &Image, kraft_version: i16, version: i16) -> ApiVersionsRespons
             .with_min_version_level(level)
     });
     ApiVersionsResponse::default()
-        .with_api_keys(TABLE.iter().map(advertise).collect())
+        .with_api_keys(
+            TABLE
+                .iter()
+                .map(|entry| advertise(entry, unstable))
+                .collect(),
+        )
         .with_supported_features(supported.collect())
         .with_finalized_features_epoch(image.provenance().end_offset.0 - 1)
         .with_finalized_features(finalized.collect())
@@ -90,11 +96,12 @@ pub(super) fn kraft_version(ctx: &Context<'_>) -> i16 {
     quorum.map_or(0, |status| status.kraft_version)
 }
 
-fn advertise(entry: &Entry) -> ApiVersion {
+fn advertise(entry: &Entry, unstable: bool) -> ApiVersion {
+    let highest = entry.unstable.filter(|_| unstable);
     ApiVersion::default()
         .with_api_key(entry.key)
         .with_min_version(*entry.advertised.start())
-        .with_max_version(*entry.advertised.end())
+        .with_max_version(highest.unwrap_or(*entry.advertised.end()))
 }
 
 /// What a client may call itself. (ApiVersionsRequest.SOFTWARE_NAME_VERSION_PATTERN: `[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?`)

@@ -1,7 +1,7 @@
-//! InitProducerId (22), versions 0–5: an id for an idempotent producer, or the id and epoch of a transactional one.
+//! InitProducerId (22), versions 0–6: an id for an idempotent producer, or the id and epoch of a transactional one.
 //!
 //! Ids come in blocks from the controller and are never given twice. With a transactional id the request is its
-//! coordinator's: the epoch rises, which fences whoever had it. Version 6 (KIP-939) is unstable and not advertised.
+//! coordinator's: the epoch rises, which fences whoever had it. Version 6 is there with `unstable.api.versions.enable`.
 //!
 //! | version | adds                                                                            |
 //! |---------|---------------------------------------------------------------------------------|
@@ -9,6 +9,7 @@
 //! | 3       | the producer's present id and epoch (KIP-360)                                   |
 //! | 4       | PRODUCER_FENCED (KIP-588)                                                       |
 //! | 5       | TRANSACTION_ABORTABLE (KIP-890)                                                 |
+//! | 6       | transactions that a coordinator of another system ends (KIP-939)                |
 //!
 //! (KafkaApis.handleInitProducerIdRequest, TransactionCoordinator.handleInitProducerId)
 
@@ -31,12 +32,13 @@ pub(super) struct InitProducerId;
 impl Api for InitProducerId {
     type Request = InitProducerIdRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=5;
+    const UNSTABLE: Option<i16> = Some(6);
 
     fn handle(
         ctx: &mut Context<'_>,
         request: InitProducerIdRequest,
     ) -> Reply<InitProducerIdResponse> {
-        let has_id = request.producer_id.0 != ProducerId::NONE.0;
+        let has_id = request.producer_id != ProducerId::NONE.0;
         let has_epoch = request.producer_epoch != ProducerEpoch::NONE.0;
         if has_id != has_epoch {
             return Reply::Now(answer(Err(ErrorCode::InvalidRequest)));
@@ -49,16 +51,18 @@ impl Api for InitProducerId {
             });
         };
         let version = ctx.version();
-        let id: Arc<str> = Arc::from(&**transactional_id);
-        let expected = has_id.then(|| producer(request.producer_id.0, request.producer_epoch));
+        let id: Arc<str> = Arc::from(&*transactional_id);
+        let expected = has_id.then(|| producer(request.producer_id, request.producer_epoch));
         let timeout_ms = request.transaction_timeout_ms;
+        let (two_phase, keep_prepared) = (request.enable2_pc, request.keep_prepared_txn);
         let make = {
             let id = id.clone();
             move |fresh| Request::InitProducerId {
                 id: id.clone(),
                 timeout_ms,
                 expected,
-                two_phase: false,
+                two_phase,
+                keep_prepared,
                 fresh,
             }
         };
@@ -80,8 +84,10 @@ fn answer(given: Result<ProducerIdAndEpoch, ErrorCode>) -> InitProducerIdRespons
         Ok(given) => (ErrorCode::None, given),
         Err(code) => (code, ProducerIdAndEpoch::NONE),
     };
-    InitProducerIdResponse::default()
-        .with_error_code(code.code())
-        .with_producer_id(given.id.0.into())
-        .with_producer_epoch(given.epoch.0)
+    InitProducerIdResponse {
+        error_code: code.code(),
+        producer_id: given.id.0,
+        producer_epoch: given.epoch.0,
+        ..Default::default()
+    }
 }

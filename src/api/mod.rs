@@ -136,6 +136,9 @@ pub(crate) trait Api {
     /// The versions that are handled.
     const VERSIONS: RangeInclusive<i16>;
 
+    /// The version after them that is handled with `unstable.api.versions.enable`.
+    const UNSTABLE: Option<i16> = None;
+
     /// The lowest version that ApiVersions names; below `VERSIONS` only for Produce, where old clients look for it.
     const ADVERTISED_FROM: i16 = *Self::VERSIONS.start();
 
@@ -155,6 +158,8 @@ pub(crate) struct Entry {
     pub(crate) key: i16,
     pub(crate) advertised: RangeInclusive<i16>,
     versions: RangeInclusive<i16>,
+    /// Also handled, and named by ApiVersions, with `unstable.api.versions.enable`.
+    pub(crate) unstable: Option<i16>,
     dispatch: fn(&mut Context<'_>, Bytes) -> Result<Answer, Rejected>,
     unsupported_version: fn(&RequestHeader) -> Result<Answer, Rejected>,
 }
@@ -164,6 +169,7 @@ const fn entry<A: Api>() -> Entry {
         key: A::Request::KEY,
         advertised: A::ADVERTISED_FROM..=*A::VERSIONS.end(),
         versions: A::VERSIONS,
+        unstable: A::UNSTABLE,
         dispatch: dispatch::<A>,
         unsupported_version: unsupported_version::<A>,
     }
@@ -241,7 +247,8 @@ pub fn handle(
 ) -> Result<Answer, Rejected> {
     let header = RequestHeader::read(&mut request).map_err(Rejected::MalformedHeader)?;
     let entry = find(header.request_api_key).ok_or(Rejected::UnknownKey(header.request_api_key))?;
-    if !entry.versions.contains(&header.request_api_version) {
+    if !entry.versions.contains(&header.request_api_version) && !is_unstable(broker, entry, &header)
+    {
         return (entry.unsupported_version)(&header);
     }
     (entry.dispatch)(
@@ -252,6 +259,11 @@ pub fn handle(
         },
         request,
     )
+}
+
+fn is_unstable(broker: &Broker, entry: &Entry, header: &RequestHeader) -> bool {
+    entry.unstable == Some(header.request_api_version)
+        && broker.settings().unstable_api_versions_enable()
 }
 
 fn find(key: i16) -> Option<&'static Entry> {

@@ -15,7 +15,7 @@ use crate::messages::{CreateTopicsRequest, Request, RequestHeader, TopicName};
 pub(super) struct Node {
     pub(super) broker: Arc<Broker>,
     session: Session,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Node {
@@ -33,8 +33,16 @@ impl Node {
         Node {
             broker,
             session,
-            _dir: dir,
+            dir,
         }
+    }
+
+    /// Stops the broker and starts it again over its directory.
+    pub(super) async fn restart(&mut self) {
+        self.broker.stop().await.unwrap();
+        self.broker = Broker::start(Settings::on_free_ports(self.dir.path()), &[])
+            .await
+            .unwrap();
     }
 
     /// Creates a topic and returns its id.

@@ -12,7 +12,7 @@ use crate::coordinator::runtime::Said;
 use crate::coordinator::transaction::{EPOCH_PER_TRANSACTION, Request, Response};
 use crate::error_code::ErrorCode;
 use crate::ids::{ProducerEpoch, ProducerId, SteadyTime, TopicPartition};
-use crate::metadata::{BrokerValues, TRANSACTION_STATE};
+use crate::metadata::TRANSACTION_STATE;
 
 /// What a coordinator said, or why it could not.
 pub(super) type Spoken = Result<Response, ErrorCode>;
@@ -134,10 +134,8 @@ impl Verification {
 
 /// Whether records of producers that add their partitions themselves are verified; may be changed while the node runs.
 pub(super) fn verifies(broker: &Broker) -> bool {
-    let (image, settings) = (broker.image(), broker.settings());
-    let values = BrokerValues::new(image.configs(), settings, settings.node_id());
-    let given = values.synonyms_of("transaction.partition.verification.enable");
-    given.first().is_none_or(|given| &*given.value == "true")
+    let settings = broker.current_settings().now();
+    settings.boolean("transaction.partition.verification.enable")
 }
 
 fn is_concurrent(spoken: &Spoken) -> bool {

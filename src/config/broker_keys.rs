@@ -366,11 +366,11 @@ pub const BROKER_KEYS: &[Key] = &[
     int("transaction.state.log.num.partitions", "50").min(1).acts(),
     short("transaction.state.log.replication.factor", "3").min(1).acts(),
     int("transaction.state.log.segment.bytes", "104857600").min(1).acts(),
-    boolean("transaction.two.phase.commit.enable", "false"),
+    boolean("transaction.two.phase.commit.enable", "false").acts(),
     int("transactional.id.expiration.ms", "604800000").min(1).acts(),
     boolean("unclean.leader.election.enable", "false").cluster_wide(),
     long("unclean.leader.election.interval.ms", "300000").min(1).internal(),
-    boolean("unstable.api.versions.enable", "false").internal(),
+    boolean("unstable.api.versions.enable", "false").internal().acts(),
     boolean("unstable.feature.versions.enable", "false").internal(),
 ];
 

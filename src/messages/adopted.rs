@@ -84,7 +84,6 @@ adopt! {
     19 CreateTopicsRequest CreateTopicsResponse,
     20 DeleteTopicsRequest DeleteTopicsResponse,
     21 DeleteRecordsRequest DeleteRecordsResponse,
-    22 InitProducerIdRequest InitProducerIdResponse,
     23 OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse,
     24 AddPartitionsToTxnRequest AddPartitionsToTxnResponse,
     25 AddOffsetsToTxnRequest AddOffsetsToTxnResponse,

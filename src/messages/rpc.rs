@@ -14,6 +14,8 @@ pub mod describe_share_group_offsets_request;
 pub mod describe_share_group_offsets_response;
 pub mod fetch_request;
 pub mod fetch_response;
+pub mod init_producer_id_request;
+pub mod init_producer_id_response;
 pub mod list_offsets_request;
 pub mod list_offsets_response;
 pub mod offset_commit_request;
@@ -54,6 +56,7 @@ requests! {
     2 list_offsets_request::ListOffsetsRequest list_offsets_response::ListOffsetsResponse,
     8 offset_commit_request::OffsetCommitRequest offset_commit_response::OffsetCommitResponse,
     9 offset_fetch_request::OffsetFetchRequest offset_fetch_response::OffsetFetchResponse,
+    22 init_producer_id_request::InitProducerIdRequest init_producer_id_response::InitProducerIdResponse,
     27 write_txn_markers_request::WriteTxnMarkersRequest write_txn_markers_response::WriteTxnMarkersResponse,
     35 describe_log_dirs_request::DescribeLogDirsRequest describe_log_dirs_response::DescribeLogDirsResponse,
     63 broker_heartbeat_request::BrokerHeartbeatRequest broker_heartbeat_response::BrokerHeartbeatResponse,

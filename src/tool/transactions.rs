@@ -389,9 +389,11 @@ impl Abort {
 
 /// Takes the id over, which aborts what is open. (FenceProducersHandler)
 async fn force_terminate(client: &mut Client, id: &str) -> Result<(), Failure> {
-    let request = InitProducerIdRequest::default()
-        .with_transactional_id(Some(TransactionalId(text(id))))
-        .with_transaction_timeout_ms(FENCED_TIMEOUT_MS);
+    let request = InitProducerIdRequest {
+        transactional_id: Some(text(id)),
+        transaction_timeout_ms: FENCED_TIMEOUT_MS,
+        ..Default::default()
+    };
     let mut backoff = Backoff::default();
     loop {
         let coordinator = client.transaction_coordinator(id).await?;

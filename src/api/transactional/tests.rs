@@ -17,6 +17,7 @@ use crate::api::testing::Node;
 use crate::api::txn_offset_commit::TxnOffsetCommit;
 use crate::api::write_txn_markers::WriteTxnMarkers;
 use crate::ids::Timestamp;
+use crate::log::Origin;
 use crate::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
 };
@@ -24,6 +25,9 @@ use crate::messages::fetch_request::{FetchPartition, FetchTopic};
 use crate::messages::fetch_response::PartitionData;
 use crate::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use crate::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use crate::messages::records::transaction::{
+    PartitionsSchema, TransactionLogKey, TransactionLogValue, TransactionRecord,
+};
 use crate::messages::txn_offset_commit_request::{
     TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
 };
@@ -59,12 +63,14 @@ async fn begin() -> (Node, ProducerIdAndEpoch) {
 }
 
 async fn init(node: &mut Node) -> Result<ProducerIdAndEpoch, ErrorCode> {
-    let request = InitProducerIdRequest::default()
-        .with_transactional_id(Some(id()))
-        .with_transaction_timeout_ms(60_000);
+    let request = InitProducerIdRequest {
+        transactional_id: Some(text("tx")),
+        transaction_timeout_ms: 60_000,
+        ..Default::default()
+    };
     let response = node.call::<InitProducerId>(4, request).await;
     match ErrorCode::from_code(response.error_code) {
-        ErrorCode::None => Ok(producer(response.producer_id.0, response.producer_epoch)),
+        ErrorCode::None => Ok(producer(response.producer_id, response.producer_epoch)),
         code => Err(code),
     }
 }
@@ -167,6 +173,17 @@ async fn state(node: &mut Node) -> String {
     let request = DescribeTransactionsRequest::default().with_transactional_ids(vec![id()]);
     let response = node.call::<DescribeTransactions>(0, request).await;
     response.transaction_states[0].transaction_state.to_string()
+}
+
+/// Once the coordinator has read its partition.
+async fn loaded(node: &mut Node) -> String {
+    loop {
+        let state = state(node).await;
+        if !state.is_empty() {
+            return state;
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Until the markers are written.
@@ -415,4 +432,58 @@ async fn markers_of_other_coordinators_are_written() {
         ErrorCode::UnknownTopicOrPartition.code()
     );
     assert_eq!(read_committed(&mut node).await.last_stable_offset, 2);
+}
+
+/// A decision as a coordinator may have left it when it died: written, and no marker sent.
+async fn decide(node: &Node, producer: ProducerIdAndEpoch) {
+    let key = TransactionLogKey {
+        transactional_id: text("tx"),
+        ..Default::default()
+    };
+    let value = TransactionLogValue {
+        producer_id: producer.id.0,
+        producer_epoch: producer.epoch.0 + 1,
+        transaction_timeout_ms: 60_000,
+        transaction_status: 2,
+        transaction_partitions: Some(vec![PartitionsSchema {
+            topic: text("t"),
+            partition_ids: vec![0, 1],
+            ..Default::default()
+        }]),
+        client_transaction_version: 2,
+        ..Default::default()
+    };
+    let record = TransactionRecord::TransactionLog(key, Some(value));
+    let (key, value) = record.encode(1).unwrap();
+    let mut builder = BatchBuilder::new();
+    let now = node.broker.clock().now();
+    builder.append(now, Some(&key), value.as_deref());
+    let partition = node.broker.transactions().partition_for("tx");
+    let replicas = node.broker.replicas();
+    let replica = replicas.by_name(&node.broker.image(), TRANSACTION_STATE, partition);
+    let batch = builder.build_valid();
+    replica
+        .unwrap()
+        .append_as_leader(&batch, Origin::Coordinator, -1, None, now)
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_coordinator_writes_the_markers_that_its_predecessor_did_not() {
+    let (mut node, first) = begin().await;
+    assert_eq!(produce(&mut node, 12, first, 0).await, ErrorCode::None);
+    decide(&node, first).await;
+    node.restart().await;
+    assert_eq!(completed(&mut node).await, "CompleteCommit");
+    let data = read_committed(&mut node).await;
+    assert_eq!((data.last_stable_offset, data.high_watermark), (2, 2));
+    assert_eq!(data.aborted_transactions, Some(Vec::new()));
+    // It goes on where the decision left it.
+    let second = producer(first.id.0, 1);
+    assert_eq!(produce(&mut node, 12, second, 0).await, ErrorCode::None);
+    // What is open stays open over a restart.
+    node.restart().await;
+    assert_eq!(loaded(&mut node).await, "Ongoing");
+    assert_eq!(end(&mut node, 5, second, false).await.unwrap().epoch.0, 2);
+    assert_eq!(completed(&mut node).await, "CompleteAbort");
 }

@@ -14,6 +14,7 @@ pub(super) struct Init {
     pub(super) timeout_ms: i32,
     pub(super) expected: Option<ProducerIdAndEpoch>,
     pub(super) two_phase: bool,
+    pub(super) keep_prepared: bool,
     pub(super) fresh: Option<ProducerId>,
 }
 
@@ -25,6 +26,10 @@ impl Step<'_> {
         }
         if init.two_phase && !self.config.two_phase_commit {
             return Response::InitProducerId(Err(ErrorCode::TransactionalIdAuthorizationFailed));
+        }
+        // Kafka 4.3 knows the request, and does not do it yet.
+        if init.keep_prepared {
+            return Response::InitProducerId(Err(ErrorCode::UnsupportedVersion));
         }
         if !init.two_phase && !(1..=self.config.max_timeout_ms).contains(&init.timeout_ms) {
             return Response::InitProducerId(Err(ErrorCode::InvalidTransactionTimeout));

@@ -66,6 +66,7 @@ pub enum Request {
         /// What the producer believes to be; none of a new one.
         expected: Option<ProducerIdAndEpoch>,
         two_phase: bool,
+        keep_prepared: bool,
         /// A producer id that nobody had, in case one is needed. See [`Response::ProducerIdWanted`].
         fresh: Option<ProducerId>,
     },
@@ -290,12 +291,14 @@ impl Step<'_> {
                 timeout_ms,
                 expected,
                 two_phase,
+                keep_prepared,
                 fresh,
             } => self.init_producer_id(&init::Init {
                 id,
                 timeout_ms,
                 expected,
                 two_phase,
+                keep_prepared,
                 fresh,
             }),
             Request::AddPartitions {

@@ -285,6 +285,7 @@ fn request(name: &str, arguments: &Arguments<'_>, now: i64) -> Request {
             timeout_ms: i32::try_from(arguments.number("timeout", 60_000)).unwrap(),
             expected: producer,
             two_phase: arguments.get("2pc").is_some(),
+            keep_prepared: arguments.get("keep").is_some(),
             fresh: arguments.fresh(),
         },
         "add" => Request::AddPartitions {

@@ -42,6 +42,9 @@ type Later = (
 /// What became of the markers of one transaction.
 type Results = Vec<(TopicPartition, Result<(), ErrorCode>)>;
 
+/// The markers of a transaction on their way to the in-sync replicas.
+type Writing = Pin<Box<dyn Future<Output = (Prepared, Results)> + Send>>;
+
 /// See the module.
 pub(super) struct Sender {
     pub(super) coordinator: Coordinator,
@@ -63,7 +66,7 @@ struct Open {
     /// In the order of their times.
     unfinished: VecDeque<Unfinished>,
     /// The in-sync replicas do not have the markers yet.
-    writing: FuturesUnordered<Pin<Box<dyn Future<Output = (Prepared, Results)> + Send>>>,
+    writing: FuturesUnordered<Writing>,
 }
 
 /// What becomes of a transaction whose markers were written as far as they could be.

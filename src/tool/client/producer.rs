@@ -220,15 +220,16 @@ impl Producer {
     }
 
     async fn learn_identity(&mut self) -> Result<(), Error> {
-        let request = InitProducerIdRequest::default()
-            .with_transactional_id(None)
-            .with_transaction_timeout_ms(i32::MAX);
+        let request = InitProducerIdRequest {
+            transaction_timeout_ms: i32::MAX,
+            ..Default::default()
+        };
         let mut backoff = Backoff::default();
         loop {
             let response = self.client.call(&request).await?;
             if response.error_code == ErrorCode::None.code() {
                 self.identity = Some((
-                    ProducerId(response.producer_id.0),
+                    ProducerId(response.producer_id),
                     ProducerEpoch(response.producer_epoch),
                 ));
                 return Ok(());
