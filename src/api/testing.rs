@@ -38,11 +38,23 @@ impl Node {
     }
 
     /// Stops the broker and starts it again over its directory.
-    pub(super) async fn restart(&mut self) {
-        self.broker.stop().await.unwrap();
-        self.broker = Broker::start(Settings::on_free_ports(self.dir.path()), &[])
+    pub(super) async fn restarted(self) -> Node {
+        let Node {
+            broker,
+            session,
+            dir,
+        } = self;
+        broker.stop().await.unwrap();
+        // It holds the lock of the directory.
+        drop(broker);
+        let broker = Broker::start(Settings::on_free_ports(dir.path()), &[])
             .await
             .unwrap();
+        Node {
+            broker,
+            session,
+            dir,
+        }
     }
 
     /// Creates a topic and returns its id.

@@ -473,7 +473,7 @@ async fn a_new_coordinator_writes_the_markers_that_its_predecessor_did_not() {
     let (mut node, first) = begin().await;
     assert_eq!(produce(&mut node, 12, first, 0).await, ErrorCode::None);
     decide(&node, first).await;
-    node.restart().await;
+    node = node.restarted().await;
     assert_eq!(completed(&mut node).await, "CompleteCommit");
     let data = read_committed(&mut node).await;
     assert_eq!((data.last_stable_offset, data.high_watermark), (2, 2));
@@ -482,7 +482,7 @@ async fn a_new_coordinator_writes_the_markers_that_its_predecessor_did_not() {
     let second = producer(first.id.0, 1);
     assert_eq!(produce(&mut node, 12, second, 0).await, ErrorCode::None);
     // What is open stays open over a restart.
-    node.restart().await;
+    node = node.restarted().await;
     assert_eq!(loaded(&mut node).await, "Ongoing");
     assert_eq!(end(&mut node, 5, second, false).await.unwrap().epoch.0, 2);
     assert_eq!(completed(&mut node).await, "CompleteAbort");
