@@ -12,6 +12,7 @@ use dohle::config::Settings;
 use dohle::server::Server;
 use dohle::tool::Failure;
 use dohle::tool::check::Check;
+use dohle::tool::configs::Configs;
 use dohle::tool::console_consumer::ConsoleConsumer;
 use dohle::tool::console_producer::ConsoleProducer;
 use dohle::tool::consumer_groups::ConsumerGroups;
@@ -49,6 +50,8 @@ enum Command {
     Storage(Storage),
     /// Create, change, list, describe and delete topics
     Topics(Topics),
+    /// Show and change settings of topics, brokers, loggers, groups and client-metrics subscriptions
+    Configs(Configs),
     /// Send lines from standard input as records
     ConsoleProducer(ConsoleProducer),
     /// Print records of topics
@@ -106,6 +109,7 @@ impl Command {
             Command::Serve(node) => serve(node, started),
             Command::Storage(tool) => Ok(tool.run()?),
             Command::Topics(tool) => client(tool.run()),
+            Command::Configs(tool) => client(tool.run()),
             Command::ConsoleProducer(tool) => client(tool.run()),
             Command::ConsoleConsumer(tool) => client(tool.run()),
             Command::ConsumerGroups(tool) => client(tool.run()),

@@ -4,13 +4,15 @@ A section is a row of steps that build on each other. Sections run two at a time
 """
 import concurrent.futures
 import json
+import pathlib
 import re
 
 from harness.kafka import Tools
 from harness.kcat import fresh
-from harness.process import until
+from harness.process import call, until
 from harness.report import FAIL, PASS, SKIP
 
+SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "scripts"
 LIMIT = 1200
 JOBS = 2
 SECTIONS = {}  # function -> the beginnings of the names of its checks
@@ -259,6 +261,27 @@ def configs(c):
     c.t("client-metrics", f"--delete --name {a}-m")
     c.t("client-metrics", "--list")
     c.lacks("client-metrics.delete", f"{a}-m|Exception")
+    if c.suite.kind == "dohle":
+        scripts_configs(c, a)
+
+
+def scripts_configs(c, name):
+    """scripts/kafka-configs.sh prints what Kafka's tool prints: what it changed by turns with it, and all settings."""
+    topic, broker = f"--topic {name}", f"--broker {c.broker_id()}"
+    for what, args in {
+        "alter": f"--alter {topic} --add-config segment.ms=99000,cleanup.policy=[compact,delete]",
+        "describe": f"--describe {topic}",
+        "describe-all": f"--describe {topic} --all",
+        "describe-broker": f"--describe {broker} --all",
+        "describe-defaults": "--describe --broker-defaults",
+        "delete": f"--alter {topic} --delete-config segment.ms",
+        "none": f"--describe --topic {name}-none",
+        "loggers": f"--describe --broker-logger {c.broker_id()}",
+    }.items():
+        wanted = c.t("configs", args)
+        argv = [SCRIPTS / "kafka-configs.sh", "--bootstrap-server", c.suite.broker.address, *args.split()]
+        result = call(argv, 60, env={"DOHLE": str(c.suite.options.binary)})
+        c.same(f"configs.script/{what}", wanted.strip(), result.output.decode().strip())
 
 
 def entity(c, name, which, settings):

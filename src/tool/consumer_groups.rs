@@ -369,7 +369,7 @@ async fn describe_group(
 }
 
 /// The groups of all brokers, of these states and types when such are named.
-async fn list_groups(
+pub(super) async fn list_groups(
     client: &mut Client,
     states: Option<&str>,
     types: Option<&str>,

@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod client;
+pub mod configs;
 pub mod console_consumer;
 pub mod console_producer;
 pub mod consumer_groups;
