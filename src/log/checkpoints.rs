@@ -67,6 +67,9 @@ pub(crate) fn read_lines<T>(
         path: path.to_owned(),
         reason,
     };
+    if !text.is_empty() && !text.ends_with('\n') {
+        return Err(malformed("cut off in its last line".to_owned()));
+    }
     let mut lines = text.lines();
     match lines.next() {
         None => return Ok(Vec::new()),
@@ -130,6 +133,7 @@ mod tests {
             "0\n2\na 0 1\n",
             "0\n1\na zero 1\n",
             "0\n1\na 0 1 2\n",
+            "0\n1\na 0 12",
         ] {
             std::fs::write(&path, wrong).unwrap();
             assert!(

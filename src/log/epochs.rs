@@ -44,15 +44,25 @@ impl Epochs {
         };
         let stored = checkpoints::read_lines(&path(&home), entry)?;
         let mut epochs = Epochs {
-            home,
-            entries: Vec::new(),
             stored: stored.into(),
-            dirty: false,
+            // Who wrote it last may not have had a reason to.
+            dirty: true,
+            ..Epochs::none(home)
         };
         for at in 0..epochs.stored.len() {
             epochs.insert(epochs.stored[at]);
         }
         Ok(epochs)
+    }
+
+    /// Without its file, whatever that holds.
+    pub(crate) fn none(home: Arc<Home>) -> Epochs {
+        Epochs {
+            home,
+            entries: Vec::new(),
+            stored: Box::default(),
+            dirty: false,
+        }
     }
 
     pub(crate) fn entries(&self) -> &[EpochEntry] {

@@ -48,8 +48,9 @@ impl Log {
     fn sync_range(&self, from: Offset, end: Offset) -> Result<(), Error> {
         self.records_since_flush.store(0, Ordering::Relaxed);
         let segments = self.segments.load();
+        // Also one that ends there: it may have been sealed since.
         let first = segments
-            .partition_point(|segment| segment.base_offset() <= from)
+            .partition_point(|segment| segment.base_offset() < from)
             .saturating_sub(1);
         for (at, segment) in segments.iter().enumerate().skip(first) {
             let base = segment.base_offset();
@@ -96,6 +97,7 @@ impl Log {
         }
         drop(appender);
         self.flush()?;
+        active.sync_indexes()?;
         for segment in self.segments.load().iter() {
             segment.close_files();
         }

@@ -8,6 +8,8 @@ use std::path::Path;
 
 #[cfg(test)]
 pub(crate) mod faulty;
+#[cfg(test)]
+pub(crate) mod power_loss;
 
 /// The most parts that one `pwritev` takes (IOV_MAX).
 const PARTS_MAX: usize = 1024;

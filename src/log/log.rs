@@ -233,7 +233,11 @@ impl Log {
         options: LogOptions,
         storage: Storage,
     ) -> Result<Log, Error> {
-        let home = Home::new(dir, storage, options.clean);
+        let home = Home::new(
+            dir,
+            storage,
+            options.clean && options.recovery_point > Offset::ZERO,
+        );
         let config = config.into();
         let recovered = recovery::recover(Arc::new(home), &config, &options)?;
         let active = recovered.active();

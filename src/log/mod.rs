@@ -62,6 +62,8 @@ pub use verification::{Unverified, VerificationGuard};
 #[cfg(test)]
 mod bad_days;
 #[cfg(test)]
+mod every_fault;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod tests;

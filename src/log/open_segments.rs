@@ -79,15 +79,15 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// `clean`: what a process made that died may not be on the device.
-    pub(crate) fn new(dir: PathBuf, storage: Storage, clean: bool) -> Home {
+    /// `flushed`: a process that stopped cleanly has brought it to the device once. What another made may not be there.
+    pub(crate) fn new(dir: PathBuf, storage: Storage, flushed: bool) -> Home {
         Home {
             path: ArcSwap::from_pointee(dir),
             fs: storage.fs,
             open: storage.open,
             health: storage.health,
-            names_dirty: AtomicBool::new(!clean),
-            is_new: AtomicBool::new(!clean),
+            names_dirty: AtomicBool::new(!flushed),
+            is_new: AtomicBool::new(!flushed),
         }
     }
 

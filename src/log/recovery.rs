@@ -55,7 +55,14 @@ pub(super) fn recover(
     options: &LogOptions,
 ) -> Result<Recovered, Error> {
     let listing = listing::read(&home)?;
-    let mut epochs = Epochs::load(home.clone())?;
+    let mut epochs = match Epochs::load(home.clone()) {
+        // A power loss may leave a part of it; the batches have all of it.
+        Err(Error::Malformed { path, reason }) => {
+            warn!(file = %path.display(), "made anew: {reason}");
+            Epochs::none(home.clone())
+        }
+        loaded => loaded?,
+    };
     let mut snapshots = listing.snapshots;
     let mut segments: Vec<Arc<Segment>> = listing
         .logs
@@ -63,7 +70,12 @@ pub(super) fn recover(
         .map(|(base, size)| Segment::new(home.clone(), *base, *size))
         .collect();
     let end = if options.clean {
-        settle_clean(&segments, config, options)?
+        let end = settle_clean(&segments, config, options)?;
+        if epochs.latest().is_none() {
+            epochs_below(&segments, end.unwrap_or_default(), &mut epochs)?;
+            epochs.write(&*home.fs)?;
+        }
+        end
     } else {
         drop_snapshots(&home, &mut snapshots, options.recovery_point)?;
         settle_unclean(&mut segments, config, options, &mut epochs)?
@@ -196,10 +208,14 @@ fn settle_unclean(
         .partition_point(|segment| segment.base_offset() <= from)
         .saturating_sub(1);
     epochs.drop_from(from);
+    if epochs.latest().is_none() {
+        epochs_below(segments, from, epochs)?;
+    }
     let mut end = None;
     for at in first..segments.len() {
         let segment = segments[at].clone();
         segment.cut_torn_aborted()?;
+        segment.distrust_indexes();
         let settled = settle(&segment, config, from, Some((epochs, &options.progress)))?;
         end = Some(settled.next_offset);
         if let Some(bad) = settled.bad {
@@ -210,6 +226,10 @@ fn settle_unclean(
                 unreachable.remove()?;
             }
             cut(&segment, &settled, bad)?;
+            // Before anything is appended: else a power loss could bring back what was cut off, behind what came in its
+            // place.
+            segment.sync_cut()?;
+            segment.home().sync_directory(&segment.home().path.load())?;
             break;
         }
         if at + 1 < segments.len() {
@@ -220,6 +240,21 @@ fn settle_unclean(
         epochs.write(&*segment.home().fs)?;
     }
     Ok(end)
+}
+
+/// Notes the epochs of the batches below `end`.
+fn epochs_below(segments: &[Arc<Segment>], end: Offset, epochs: &mut Epochs) -> Result<(), Error> {
+    for segment in segments.iter().take_while(|one| one.base_offset() < end) {
+        segment.find(0, segment.size(), |_, header| {
+            epochs.insert(EpochEntry {
+                epoch: header.leader_epoch,
+                start_offset: header.base_offset,
+            });
+            // What lies behind is not known to be whole.
+            (header.next_offset() >= end).then_some(())
+        })?;
+    }
+    Ok(())
 }
 
 /// Where a segment's sound batches end.

@@ -46,6 +46,8 @@ pub(crate) struct Segment {
     pub(super) largest: Mutex<Option<TimeEntry>>,
     /// It was held against the batches.
     pub(super) largest_proven: AtomicBool,
+    /// Its index files were changed since they were brought to the device.
+    pub(super) index_dirty: AtomicBool,
     /// Used since [`OpenSegments`](super::OpenSegments) last looked.
     pub(super) used: AtomicBool,
     pub(super) open: AtomicBool,
@@ -73,6 +75,7 @@ impl Segment {
             aborted: Mutex::default(),
             largest: Mutex::default(),
             largest_proven: AtomicBool::new(size == 0),
+            index_dirty: AtomicBool::new(false),
             used: AtomicBool::new(false),
             open: AtomicBool::new(false),
             removed: AtomicBool::new(false),
@@ -411,13 +414,19 @@ impl Segment {
         let largest = *lock(&self.largest);
         self.write_full_blocks()?;
         self.note_time(largest)?;
-        self.write_indexes()
+        self.write_indexes()?;
+        self.write_aborted()
     }
 
-    /// Brings batches and aborted transactions to the device; of a sealed segment also the indexes, which can be made
-    /// anew where they are lost. A segment that is removed meanwhile needs none of it.
+    /// Brings batches, aborted transactions and what is in the index files to the device. Below the recovery point an
+    /// index is believed, so that what a power loss has left of it must not be found there. The last entries of an
+    /// active segment stay in memory; behind them a start walks the batches. A segment that is removed meanwhile needs
+    /// none of it.
     pub(crate) fn sync(self: &Arc<Self>, is_sealed: bool) -> Result<(), Error> {
-        self.write_indexes()?;
+        if is_sealed {
+            self.write_indexes()?;
+        }
+        self.write_aborted()?;
         if self.size() == 0 || self.is_removed() {
             return Ok(());
         }
@@ -434,11 +443,24 @@ impl Segment {
             self.sync_file(transactions::SUFFIX)
                 .inspect_err(|_| lock(&self.aborted).dirty = true)?;
         }
-        if is_sealed {
-            self.sync_file(OffsetEntry::SUFFIX)?;
-            self.sync_file(TimeEntry::SUFFIX)?;
+        self.sync_indexes()
+    }
+
+    /// Brings to the device what is in the index files.
+    pub(crate) fn sync_indexes(&self) -> Result<(), Error> {
+        if self.index_dirty.swap(false, Ordering::AcqRel) {
+            self.sync_file(OffsetEntry::SUFFIX)
+                .and_then(|()| self.sync_file(TimeEntry::SUFFIX))
+                .inspect_err(|_| self.index_dirty.store(true, Ordering::Release))?;
         }
         Ok(())
+    }
+
+    /// Brings to the device what [`Segment::truncate`] did, also when nothing is left.
+    pub(crate) fn sync_cut(self: &Arc<Self>) -> Result<(), Error> {
+        self.home.sync(&*self.file()?, &self.path())?;
+        self.sync_file(transactions::SUFFIX)?;
+        self.sync_indexes()
     }
 
     pub(crate) fn sync_file(&self, suffix: &str) -> Result<(), Error> {

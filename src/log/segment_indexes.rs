@@ -247,7 +247,13 @@ impl Segment {
         };
         self.take_largest(largest);
         self.admit();
-        Ok(())
+        // It may be of a segment that no flush touches again.
+        self.sync_indexes()
+    }
+
+    /// What lies in its index files may not be on the device.
+    pub(crate) fn distrust_indexes(&self) {
+        self.index_dirty.store(true, Ordering::Release);
     }
 
     /// Takes the largest timestamp of a walk; a batch that was appended during the walk may have a larger one.
@@ -264,6 +270,7 @@ impl Segment {
     }
 
     fn create<E: Entry>(&self) -> Result<File, Error> {
+        self.distrust_indexes();
         let path = self.home.file(self.base_offset, E::SUFFIX);
         self.home
             .fs
@@ -278,6 +285,11 @@ impl Segment {
             self.write_pending(&self.offsets)?;
             self.write_pending(&self.times)?;
         }
+        Ok(())
+    }
+
+    /// Writes the aborted transactions that are in memory alone.
+    pub(crate) fn write_aborted(&self) -> Result<(), Error> {
         let mut aborted = lock(&self.aborted);
         if self.is_removed() {
             return Ok(());
@@ -331,6 +343,7 @@ impl Segment {
         let Some(index) = &mut slot.index else {
             return Ok(());
         };
+        self.distrust_indexes();
         let path = self.home.file(self.base_offset, E::SUFFIX);
         if slot.file.is_none() {
             slot.file = Some(
@@ -354,6 +367,7 @@ impl Segment {
         offset: Offset,
     ) -> Result<(), Error> {
         let fs = &*self.home.fs;
+        self.distrust_indexes();
         self.with_index(&self.offsets, |index, file| {
             index.truncate(fs, file, |entry| {
                 entry.offset < offset && u64::from(entry.position) < size

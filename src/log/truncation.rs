@@ -52,7 +52,7 @@ impl Log {
         active.truncate(size, offset)?;
         self.after_truncation(appender, offset)?;
         // Before anything is appended: else a power loss could leave what was dropped behind what came in its place.
-        active.sync(false)?;
+        active.sync_cut()?;
         self.home.names_dirty.store(true, Ordering::Release);
         self.sync_names()
     }

@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::path::Path;
-use std::sync::{Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
+use super::power_loss::PowerLoss;
 use super::{Disk, DiskSpace, Fs, Mode};
 
 /// What happens at the chosen step.
@@ -24,7 +25,12 @@ pub(crate) enum Fault {
 
 /// Counts every change and lets one go wrong.
 #[derive(Debug, Default)]
-pub(crate) struct Faulty(Mutex<State>, Condvar);
+pub(crate) struct Faulty {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// What is below; none is the real file system, where nothing need outlive the power.
+    below: Option<Arc<PowerLoss>>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -40,55 +46,71 @@ struct State {
 }
 
 impl Faulty {
+    /// Over files that lose what is not synced.
+    pub(crate) fn over(below: Arc<PowerLoss>) -> Faulty {
+        Faulty {
+            below: Some(below),
+            ..Faulty::default()
+        }
+    }
+
+    fn below(&self) -> &dyn Fs {
+        self.below.as_deref().map_or(&Disk, |below| below)
+    }
+
     /// The step with this number, counted from 0 over all calls so far and to come, goes wrong.
     pub(crate) fn at(&self, step: u64, fault: Fault) {
-        self.0.lock().unwrap().fault = Some((step, fault));
+        self.state.lock().unwrap().fault = Some((step, fault));
     }
 
     /// No step goes wrong that has not yet.
     pub(crate) fn heal(&self) {
-        self.0.lock().unwrap().fault = None;
+        self.state.lock().unwrap().fault = None;
     }
 
     /// From here on each fsync fails, or none does.
     pub(crate) fn fail_syncs(&self, fail: bool) {
-        self.0.lock().unwrap().fail_syncs = fail;
+        self.state.lock().unwrap().fail_syncs = fail;
     }
 
     /// From here on each fsync of a file takes until this is called with `false`.
     pub(crate) fn hold_syncs(&self, hold: bool) {
-        self.0.lock().unwrap().hold_syncs = hold;
-        self.1.notify_all();
+        self.state.lock().unwrap().hold_syncs = hold;
+        self.changed.notify_all();
     }
 
     /// Returns when an fsync has begun that is held.
     pub(crate) fn wait_for_held_sync(&self) {
-        let state = self.0.lock().unwrap();
-        drop(self.1.wait_while(state, |state| state.held == 0).unwrap());
+        let state = self.state.lock().unwrap();
+        drop(
+            self.changed
+                .wait_while(state, |state| state.held == 0)
+                .unwrap(),
+        );
     }
 
     /// What the disk says it has.
     pub(crate) fn set_space(&self, space: DiskSpace) {
-        self.0.lock().unwrap().space = Some(space);
+        self.state.lock().unwrap().space = Some(space);
     }
 
     /// How often it was asked that.
     pub(crate) fn asked(&self) -> u64 {
-        self.0.lock().unwrap().asked
+        self.state.lock().unwrap().asked
     }
 
     /// How many files were brought to the device.
     pub(crate) fn syncs(&self) -> u64 {
-        self.0.lock().unwrap().syncs
+        self.state.lock().unwrap().syncs
     }
 
     pub(crate) fn steps(&self) -> u64 {
-        self.0.lock().unwrap().steps
+        self.state.lock().unwrap().steps
     }
 
     /// `Some` when this step is to go wrong.
     fn step(&self) -> Option<Fault> {
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
         let step = state.steps;
         state.steps += 1;
         if state.crashed {
@@ -127,16 +149,17 @@ impl Fs for Faulty {
         if matches!(mode, Mode::Create | Mode::Replace) {
             self.check()?;
         }
-        Disk.open(path, mode)
+        self.below().open(path, mode)
     }
 
     fn write_at(&self, file: &File, parts: &[IoSlice<'_>], position: u64) -> io::Result<()> {
         match self.step() {
-            None => Disk.write_at(file, parts, position),
+            None => self.below().write_at(file, parts, position),
             Some(fault @ (Fault::Fail | Fault::Broken | Fault::Crash)) => Err(fault.error()),
             Some(fault @ (Fault::Tear | Fault::TornCrash)) => {
                 let all: Vec<u8> = parts.iter().flat_map(|part| part.to_vec()).collect();
-                Disk.write_at(file, &[IoSlice::new(&all[..all.len() / 2])], position)?;
+                self.below()
+                    .write_at(file, &[IoSlice::new(&all[..all.len() / 2])], position)?;
                 Err(fault.error())
             }
         }
@@ -144,51 +167,57 @@ impl Fs for Faulty {
 
     fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
         self.check()?;
-        Disk.set_len(file, len)
+        self.below().set_len(file, len)
     }
 
-    fn sync(&self, _file: &File) -> io::Result<()> {
+    fn sync(&self, file: &File) -> io::Result<()> {
         self.check()?;
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
         state.held += 1;
-        self.1.notify_all();
-        state = self.1.wait_while(state, |state| state.hold_syncs).unwrap();
+        self.changed.notify_all();
+        state = self
+            .changed
+            .wait_while(state, |state| state.hold_syncs)
+            .unwrap();
         state.held -= 1;
         state.syncs += 1;
         if state.fail_syncs {
             return Err(injected());
         }
-        // Nothing here outlives the power; tests need not wait for the device.
-        Ok(())
+        drop(state);
+        self.below.as_ref().map_or(Ok(()), |below| below.sync(file))
     }
 
-    fn sync_directory(&self, _path: &Path) -> io::Result<()> {
-        self.check()
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        self.check()?;
+        self.below
+            .as_ref()
+            .map_or(Ok(()), |below| below.sync_directory(path))
     }
 
     fn create_directory(&self, path: &Path) -> io::Result<()> {
         self.check()?;
-        Disk.create_directory(path)
+        self.below().create_directory(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.check()?;
-        Disk.rename(from, to)
+        self.below().rename(from, to)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.check()?;
-        Disk.remove_file(path)
+        self.below().remove_file(path)
     }
 
     fn remove_directory(&self, path: &Path) -> io::Result<()> {
         self.check()?;
-        Disk.remove_directory(path)
+        self.below().remove_directory(path)
     }
 
     fn space(&self, path: &Path) -> io::Result<DiskSpace> {
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
         state.asked += 1;
-        state.space.map_or_else(|| Disk.space(path), Ok)
+        state.space.map_or_else(|| self.below().space(path), Ok)
     }
 }
