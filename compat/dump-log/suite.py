@@ -1,7 +1,7 @@
 """kafka-dump-log 4.3.0 over every file that a broker left behind: after a load of its own, and after the suites run before.
 
 The broker is stopped first. A file that the tool complains about fails the test that reads its kind. `dohle dump-log` has to
-print the same (tests `same/...`).
+print the same (tests `same/...`), and `dohle check` to find no damage.
 """
 import re
 
@@ -57,6 +57,9 @@ def run(suite):
         suite.report.record(name, FAIL if complaints else PASS, complaints[0] if complaints else f"{files} files of {len(folders)} brokers")
         if suite.kind == "dohle":
             suite.report.record(f"same/{name}", FAIL if differences else PASS, differences[0] if differences else "")
+    if suite.kind == "dohle" and suite.wanted(["check"]):
+        damages = [f"{origin}: {line}" for origin, folder in folders for line in check(suite, folder)]
+        suite.report.record("check", FAIL if damages else PASS, damages[0] if damages else "")
 
 
 def load(suite):
@@ -90,6 +93,13 @@ def differ(suite, files, flags, wanted):
     if got == wanted:
         return []
     return [f"line {n}: {ours!r} instead of {theirs!r}" for n, (ours, theirs) in enumerate(zip([*got, None], [*wanted, None])) if ours != theirs][:1]
+
+
+def check(suite, folder):
+    """The damages that `dohle check` finds in a log directory."""
+    result = call([suite.options.binary, "check", "--deep", folder], 300, merge=True)
+    lines = [line for line in result.output.decode("utf-8", "replace").splitlines() if line.startswith("damage: ")]
+    return lines if lines or result.status == 0 else [f"exit {result.status}: {result.output[-300:]!r}"]
 
 
 def chunks(names):
