@@ -21,7 +21,7 @@ use super::replicas::{Hosted, Key, Replicas};
 use crate::config::Value;
 use crate::ids::TopicPartition;
 use crate::log;
-use crate::log::checkpoints::{HIGH_WATERMARK, LOG_START, RECOVERY_POINT};
+use crate::log::checkpoints::{CLEANER, HIGH_WATERMARK, LOG_START, RECOVERY_POINT};
 use crate::log::directory::PartitionDirectory;
 use crate::metadata::{Image, Resource};
 
@@ -363,7 +363,7 @@ impl Replicas {
             Ok(()) => {
                 let path = self.directories.path(one.future.directory).display();
                 info!(partition = %one.partition.topic_partition(), to = %path, "the log has moved");
-                self.checkpoint(&[RECOVERY_POINT, LOG_START, HIGH_WATERMARK]);
+                self.checkpoint(&[RECOVERY_POINT, LOG_START, HIGH_WATERMARK, CLEANER]);
                 self.moves.under_way.send_modify(|count| *count -= 1);
                 Step::End
             }

@@ -51,7 +51,7 @@ impl Log {
         (offset >= 0).then_some(Offset(offset))
     }
 
-    /// Takes over how far another copy of this log was compacted, whose segments this one has.
+    /// Takes over how far the log was compacted that this one is a copy of.
     pub fn set_cleaned_to(&self, offset: Option<Offset>) {
         self.cleaned_to
             .store(offset.map_or(-1, |offset| offset.0), Ordering::Release);

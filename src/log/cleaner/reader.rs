@@ -36,7 +36,7 @@ pub(super) struct BatchReader<'a> {
 }
 
 impl<'a> BatchReader<'a> {
-    /// The buffer gives its size; it grows for a batch that is larger, and has its size again when the walk ends.
+    /// The buffer gives its size; it grows for a batch that is larger.
     pub(super) fn new(
         segment: &'a Arc<Segment>,
         position: u64,

@@ -75,6 +75,13 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Gives back what a large batch took. (Cleaner.restoreBuffers)
+    fn restore_buffer(&mut self) {
+        self.buffer.truncate(self.io_buffer_bytes);
+        self.buffer.shrink_to(self.io_buffer_bytes);
+        self.buffer.resize(self.io_buffer_bytes, 0);
+    }
+
     /// False when the map is full.
     fn map_segment(
         &mut self,
@@ -89,7 +96,7 @@ impl<'a> Run<'a> {
         } else {
             0
         };
-        self.buffer.resize(self.io_buffer_bytes, 0);
+        self.restore_buffer();
         let mut reader = BatchReader::new(segment, position, source.size, &mut self.buffer)?;
         while let Some(batch) = reader.next(self.watch)? {
             let header = &batch.header;
@@ -230,7 +237,7 @@ impl<'a> Run<'a> {
         mut output: Output,
     ) -> Result<Output, CleanError> {
         let segment = &source.segment;
-        self.buffer.resize(self.io_buffer_bytes, 0);
+        self.restore_buffer();
         let mut reader = BatchReader::new(segment, 0, source.size, &mut self.buffer)?;
         while let Some(batch) = reader.next(self.watch)? {
             let position = output.size();
