@@ -39,13 +39,16 @@ impl Api for AlterConfigs {
             return Reply::Now(respond(blank, told, |_| None));
         }
         let timeout_ms = ctx.broker.settings().int("request.timeout.ms");
-        let refused = (blank.clone(), told.clone());
-        controlled::reply(ctx, Command::AlterConfigs(request), timeout_ms, |code| {
-            let (blank, told) = refused;
-            respond(blank, told, |blank| {
+        let finish = |decided: Result<AlterConfigsResponse, ErrorCode>| match decided {
+            Ok(response) => {
+                let mut decided = response.responses.into_iter();
+                respond(blank, told, |_| decided.next())
+            }
+            Err(code) => respond(blank, told, |blank| {
                 Some(blank.clone().with_error_code(code.code()))
-            })
-        })
+            }),
+        };
+        controlled::reply_with(ctx, Command::AlterConfigs(request), timeout_ms, finish)
     }
 }
 

@@ -15,20 +15,32 @@ pub(super) fn reply<R: TryFrom<Answer, Error: Debug> + Send + 'static>(
     timeout_ms: i32,
     refuse: impl FnOnce(ErrorCode) -> R + Send + 'static,
 ) -> Reply<R> {
+    reply_with(ctx, command, timeout_ms, |decided| {
+        decided.unwrap_or_else(refuse)
+    })
+}
+
+/// The same where more is answered than the controller decides: `finish` makes the response of what it did.
+pub(super) fn reply_with<D: TryFrom<Answer, Error: Debug> + 'static, R: Send + 'static>(
+    ctx: &Context<'_>,
+    command: Command,
+    timeout_ms: i32,
+    finish: impl FnOnce(Result<D, ErrorCode>) -> R + Send + 'static,
+) -> Reply<R> {
     // A client that gives no time is answered that it is over, and nothing is done. (QuorumController's deadlines)
     let timeout = match u64::try_from(timeout_ms) {
         Ok(ms) if ms > 0 => Duration::from_millis(ms),
-        _ => return Reply::Now(refuse(ErrorCode::RequestTimedOut)),
+        _ => return Reply::Now(finish(Err(ErrorCode::RequestTimedOut))),
     };
     let decided = ctx.broker.controller().submit(command);
     Reply::later(async move {
-        match tokio::time::timeout(timeout, decided).await {
-            Ok(Ok(answer)) => answer
+        finish(match tokio::time::timeout(timeout, decided).await {
+            Ok(Ok(answer)) => Ok(answer
                 .try_into()
-                .expect("the controller answers what it was asked"),
-            Ok(Err(error)) => refuse(code(&error)),
-            Err(_) => refuse(ErrorCode::RequestTimedOut),
-        }
+                .expect("the controller answers what it was asked")),
+            Ok(Err(error)) => Err(code(&error)),
+            Err(_) => Err(ErrorCode::RequestTimedOut),
+        })
     })
 }
 

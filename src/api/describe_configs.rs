@@ -1,7 +1,7 @@
 //! DescribeConfigs (32), versions 1–4: the settings of topics, brokers, brokers' loggers, groups and client-metrics
 //! subscriptions: what each comes to, and where that is said. (ConfigHelper)
 //!
-//! Documentation is not served: it would be Kafka's own text.
+//! What is served as documentation is said by our table: type, bounds, default. Kafka's text is its own.
 //!
 //! | version | adds                                                                         |
 //! |---------|------------------------------------------------------------------------------|
@@ -15,7 +15,7 @@ use super::cluster::View;
 use super::{Api, Context, Reply, log_levels};
 use crate::config::{
     BROKER_KEYS, CLIENT_METRICS_KEYS, DYNAMIC_ONLY_KEYS, GROUP_KEYS, Key, Kind, TOPIC_KEYS,
-    UpdateMode, base_name, find,
+    UpdateMode, Valid, base_name, find,
 };
 use crate::error_code::ErrorCode;
 use crate::loggers;
@@ -23,7 +23,7 @@ use crate::messages::describe_configs_request::DescribeConfigsResource;
 use crate::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
 };
-use crate::messages::{DescribeConfigsRequest, DescribeConfigsResponse, text};
+use crate::messages::{DescribeConfigsRequest, DescribeConfigsResponse, StrBytes, text};
 use crate::metadata::{
     BrokerValues, Effective, Resource, ResourceKind, Source, Synonym, Values, canonical,
     effective_topic_value, validate_name,
@@ -72,7 +72,7 @@ pub(super) fn answer(view: View<'_>, request: &DescribeConfigsRequest) -> Descri
                 let settings = settings
                     .into_iter()
                     .filter(|setting| is_asked(&setting.name));
-                let configs = settings.map(|setting| setting.result(request.include_synonyms));
+                let configs = settings.map(|setting| setting.result(request));
                 result
                     .with_error_message(Some(text("")))
                     .with_configs(configs.collect())
@@ -114,7 +114,7 @@ struct Setting {
     source: Source,
     synonyms: Vec<Synonym>,
     kind: i8,
-    documentation: Option<&'static str>,
+    documentation: Documentation,
 }
 
 impl Setting {
@@ -135,16 +135,16 @@ impl Setting {
             source,
             synonyms,
             kind,
-            documentation: None,
+            documentation: Documentation::Of(key),
         }
     }
 
-    fn result(self, include_synonyms: bool) -> DescribeConfigsResourceResult {
+    fn result(self, request: &DescribeConfigsRequest) -> DescribeConfigsResourceResult {
         let shown = |value: &str| (!self.is_sensitive).then(|| text(value));
         let synonyms = self
             .synonyms
             .iter()
-            .filter(|_| include_synonyms)
+            .filter(|_| request.include_synonyms)
             .map(|synonym| {
                 DescribeConfigsSynonym::default()
                     .with_name(text(&synonym.name))
@@ -159,8 +159,49 @@ impl Setting {
             .with_is_sensitive(self.is_sensitive)
             .with_synonyms(synonyms.collect())
             .with_config_type(self.kind)
-            .with_documentation(self.documentation.map(text))
+            .with_documentation(self.documentation.said(request))
     }
+}
+
+/// What is said of a setting to those who ask for documentation.
+enum Documentation {
+    None,
+    /// Of a logger, and then to everybody.
+    Empty,
+    Of(&'static Key),
+}
+
+impl Documentation {
+    fn said(&self, request: &DescribeConfigsRequest) -> Option<StrBytes> {
+        match self {
+            Documentation::Empty => Some(text("")),
+            Documentation::Of(key) if request.include_documentation => {
+                Some(text(documentation(key)))
+            }
+            Documentation::Of(_) | Documentation::None => None,
+        }
+    }
+}
+
+/// What the table says of a setting.
+fn documentation(key: &Key) -> String {
+    let bounds = match key.valid {
+        Valid::Between(least, i64::MAX) => format!(", at least {least}"),
+        Valid::Between(least, most) => format!(", from {least} to {most}"),
+        Valid::Within(least, most) => format!(", from {least} to {most}"),
+        Valid::OneOf(of) | Valid::OneOfIgnoringCase(of) => format!(", one of {}", of.join(", ")),
+        Valid::Distinct { of, .. } if !of.is_empty() => format!(", of {}", of.join(", ")),
+        _ => String::new(),
+    };
+    let default = match key.default {
+        Some("") => "empty",
+        Some(default) => default,
+        None => "none",
+    };
+    format!(
+        "A value of type {}{bounds}. Default: {default}.",
+        key.kind.name()
+    )
 }
 
 /// DescribeConfigsResponse.ConfigType
@@ -294,7 +335,7 @@ fn broker_setting(name: &str, synonyms: Vec<Synonym>) -> Setting {
         source,
         synonyms,
         kind: shape.map_or(0, |key| kind_code(key.kind)),
-        documentation: None,
+        documentation: shape.map_or(Documentation::None, Documentation::Of),
     }
 }
 
@@ -353,7 +394,7 @@ fn loggers(view: View<'_>, name: &str) -> Described {
         source: Source::DynamicBrokerLogger,
         synonyms: Vec::new(),
         kind: 0,
-        documentation: Some(""),
+        documentation: Documentation::Empty,
     });
     Ok(settings.collect())
 }
