@@ -6,7 +6,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::directory::PARTITION_METADATA;
+use super::directory::{LogDirectory, PARTITION_METADATA};
 use super::error::Error;
 use super::log::Log;
 use super::segment::lock;
@@ -88,19 +88,34 @@ impl Log {
     /// Brings everything to the device, with a snapshot of the producers, and closes the files. The log can be
     /// opened as cleanly stopped afterwards.
     pub fn close(&self) -> Result<(), Error> {
-        let mut appender = self.lock_for_append()?;
-        let end = self.log_end_offset();
-        let active = self.active();
-        active.seal()?;
-        if end > self.log_start_offset() || lock(&self.producers).states().len() > 0 {
-            self.take_snapshot(&mut appender, end)?;
-        }
-        drop(appender);
+        self.write_out()?;
         self.flush()?;
-        active.sync_indexes()?;
+        self.active().sync_indexes()?;
         for segment in self.segments.load().iter() {
             segment.close_files();
         }
         Ok(())
+    }
+
+    /// Writes what [`Log::close`] writes, and brings nothing to the device.
+    pub fn write_out(&self) -> Result<(), Error> {
+        let mut appender = self.lock_for_append()?;
+        let end = self.log_end_offset();
+        self.active().seal()?;
+        if end > self.log_start_offset() || lock(&self.producers).states().len() > 0 {
+            self.take_snapshot(&mut appender, end)?;
+        }
+        Ok(())
+    }
+}
+
+impl LogDirectory {
+    /// Brings all that its logs have written to the device at once. A log's own flush has to come behind it, which then
+    /// finds nothing left to wait for and tells what went wrong with its files.
+    pub fn sync_file_system(&self) -> Result<(), Error> {
+        let synced = self.storage().fs.sync_file_system(self.path());
+        synced
+            .map_err(Error::io(self.path()))
+            .inspect_err(|error| self.health().fail(error))
     }
 }

@@ -45,6 +45,8 @@ pub trait Fs: fmt::Debug + Send + Sync {
     fn sync(&self, file: &File) -> io::Result<()>;
     /// Brings the names in a directory to the device.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
+    /// Brings all that is in the file system of a directory to the device.
+    fn sync_file_system(&self, path: &Path) -> io::Result<()>;
     /// Creates a directory and what is missing above it.
     fn create_directory(&self, path: &Path) -> io::Result<()>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
@@ -97,6 +99,10 @@ impl Fs for Disk {
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
+    }
+
+    fn sync_file_system(&self, path: &Path) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(File::open(path)?)?)
     }
 
     fn create_directory(&self, path: &Path) -> io::Result<()> {

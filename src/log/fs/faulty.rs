@@ -195,6 +195,10 @@ impl Fs for Faulty {
             .map_or(Ok(()), |below| below.sync_directory(path))
     }
 
+    fn sync_file_system(&self, _path: &Path) -> io::Result<()> {
+        self.check()
+    }
+
     fn create_directory(&self, path: &Path) -> io::Result<()> {
         self.check()?;
         self.below().create_directory(path)

@@ -194,6 +194,26 @@ fn a_restart_finds_all_again() {
 }
 
 #[test]
+fn a_stop_with_many_logs_that_were_written_is_clean() {
+    const PARTITIONS: i32 = 100;
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::new(dir.path(), Arc::default());
+    let id = KafkaUuid::random();
+    node.apply(&topic(id, PARTITIONS, node_id(dir.path())));
+    for index in 0..PARTITIONS {
+        append(&node.partition(id, index));
+    }
+    node.replicas.shut_down(BrokerEpoch(9));
+    assert!(dir.path().join(".kafka_cleanshutdown").exists());
+    let again = Node::new(dir.path(), node.image.clone());
+    for index in 0..PARTITIONS {
+        let log = again.partition(id, index).log();
+        assert_eq!(log.log_end_offset(), Offset(1));
+        assert_eq!(log.recovery_point(), Offset(1));
+    }
+}
+
+#[test]
 fn a_log_of_another_topic_of_the_name_is_put_aside() {
     let dir = tempfile::tempdir().unwrap();
     let mut node = Node::new(dir.path(), Arc::default());
