@@ -325,3 +325,22 @@ async fn a_log_in_two_directories_stops_the_start_unless_it_replaces_the_other()
     assert!(!one.exists() && !other.join("replaces-other-directory").exists());
     server.stop().await.expect("a clean stop");
 }
+
+#[tokio::test]
+async fn the_failure_of_the_metadata_logs_directory_ends_the_node() {
+    let node = with_three_directories(&[]).await;
+    let mut connection = node.connect().await;
+    for line in lines(JBOD).take(6) {
+        Asked::parse(line)
+            .check_in(&mut connection, node.data())
+            .await;
+    }
+    std::fs::rename(node.data().join("a"), node.data().join("away")).expect("it can be moved");
+    let partition = (node.broker().image().topics().by_name("t"))
+        .and_then(|t| node.broker().replicas().get(t.id, PartitionIndex(0)).ok())
+        .expect("t-0 is there");
+    let rolled = partition.log().roll(Timestamp(0));
+    rolled.expect_err("the directory is gone");
+    let failure = node.broker().failed().await.to_string();
+    assert!(failure.contains("metadata log"), "{failure}");
+}

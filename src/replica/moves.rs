@@ -6,7 +6,7 @@
 //! (kafka.server.ReplicaAlterLogDirsThread, ReplicaManager.alterReplicaLogDirs; KIP-113, KIP-858)
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use crate::metadata::{Image, Resource};
 
 /// What one step copies at most, but for a batch that is larger.
 const STEP_BYTES: usize = 1 << 20;
+const STEP_BYTES_MIN: usize = 1 << 14;
 /// After a shortage of space a copy is tried again so much later.
 const RETRY: Duration = Duration::from_secs(1);
 /// A directory's name has at most so many characters. (ReplicaManager.alterReplicaLogDirs)
@@ -61,6 +62,10 @@ pub(super) struct Moves {
     stopped: RwLock<bool>,
     /// `replica.alter.log.dirs.io.max.bytes.per.second`
     bytes_per_second: AtomicI64,
+    /// Told when that changes.
+    relimited: Notify,
+    /// Whether the metadata has no place for directories: nobody is told then.
+    unannounced: AtomicBool,
     /// When the next step may be made.
     free_at: Mutex<Option<Instant>>,
     /// Held while a partition's logs change places or come to an end.
@@ -77,6 +82,8 @@ impl Default for Moves {
             under_way: watch::Sender::new(0),
             stopped: RwLock::new(false),
             bytes_per_second: AtomicI64::new(i64::MAX),
+            relimited: Notify::new(),
+            unannounced: AtomicBool::new(false),
             free_at: Mutex::default(),
             changing: Mutex::default(),
             preferred: Mutex::default(),
@@ -238,13 +245,29 @@ impl Replicas {
             )
             .and_then(|value| value.to_string().parse().ok());
         let limit = limit.unwrap_or(i64::MAX);
-        self.moves.bytes_per_second.store(limit, Ordering::Release);
+        if self.moves.bytes_per_second.swap(limit, Ordering::AcqRel) != limit {
+            *self.lock_free_at() = None;
+            self.moves.relimited.notify_waiters();
+        }
+    }
+
+    /// Takes over whether the metadata has a place for directories.
+    pub(super) fn announce_moves_as(&self, image: &Image) {
+        let has_place = image.features().metadata_version().directory_assignment();
+        self.moves.unannounced.store(!has_place, Ordering::Release);
+    }
+
+    fn lock_free_at(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.moves
+            .free_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Carries out the moves that are begun, so many at a time as `num.replica.alter.log.dirs.threads` says.
     pub async fn run_moves(self: Arc<Self>) {
         let threads = match self.settings().value("num.replica.alter.log.dirs.threads") {
-            Some(Value::Int(threads)) => usize::try_from(*threads).unwrap_or(0),
+            Some(Value::Int(threads)) => usize::try_from(*threads).unwrap_or(1).max(1),
             _ => self.directories.len(),
         };
         let limit = Arc::new(Semaphore::new(threads));
@@ -317,7 +340,7 @@ impl Replicas {
     fn step(&self, one: &Move) -> Step {
         match one
             .partition
-            .copy(&one.future, STEP_BYTES, self.clock().now())
+            .copy(&one.future, self.step_bytes(), self.clock().now())
         {
             Ok(Copied::Bytes(bytes)) => Step::Copied(bytes),
             Ok(Copied::All) => Step::All,
@@ -347,6 +370,9 @@ impl Replicas {
 
     /// Whether the metadata says that the replica lies where it is going, or need not say. Announces it at first.
     fn is_assigned(&self, one: &Move) -> bool {
+        if self.moves.unannounced.load(Ordering::Acquire) {
+            return true;
+        }
         if !one.future.announce() {
             let name = one.partition.topic_partition();
             self.assign(
@@ -403,25 +429,33 @@ impl Replicas {
         Ok(())
     }
 
-    /// Waits until the bytes that were copied keep to the limit, of all moves together.
+    /// Waits until the bytes that were copied keep to the limit, of all moves together, or until there is another limit.
     async fn throttle(&self, bytes: u64) {
+        let relimited = self.moves.relimited.notified();
         let limit = self.moves.bytes_per_second.load(Ordering::Acquire);
         if limit == i64::MAX {
             return;
         }
         let takes = Duration::from_secs_f64(bytes as f64 / limit.max(1) as f64);
         let free_at = {
-            let mut free_at = self
-                .moves
-                .free_at
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut free_at = self.lock_free_at();
             let now = Instant::now();
             let next = free_at.map_or(now, |at| at.max(now)) + takes;
             *free_at = Some(next);
             next
         };
-        sleep_until(free_at).await;
+        tokio::select! {
+            () = sleep_until(free_at) => {}
+            () = relimited => {}
+        }
+    }
+
+    /// What one step copies: less where the limit is low.
+    fn step_bytes(&self) -> usize {
+        let limit = self.moves.bytes_per_second.load(Ordering::Acquire);
+        usize::try_from(limit)
+            .unwrap_or(0)
+            .clamp(STEP_BYTES_MIN, STEP_BYTES)
     }
 
     /// Ends all moves where they are: no step is being made afterwards.

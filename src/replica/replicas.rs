@@ -462,6 +462,7 @@ impl Replicas {
 
 impl MetadataListener for Replicas {
     fn apply(&self, image: &Arc<Image>, delta: &Delta) {
+        self.announce_moves_as(image);
         if !self.loaded.load(Ordering::Acquire) {
             self.load(image);
             for topic in image.topics().iter() {

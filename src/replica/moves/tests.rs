@@ -220,3 +220,53 @@ fn a_deleted_partition_takes_its_future_log_along() {
         assert!(left.len() == 1 && left[0].ends_with("-delete"), "{left:?}");
     }
 }
+
+#[tokio::test]
+async fn a_future_log_whose_log_is_missing_takes_its_place_where_it_is_assigned() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = moving(dir.path());
+    let kept = node.partition(0).unwrap();
+    while kept.copy(&kept.future().unwrap(), 1, NOW).unwrap() != Copied::All {}
+    let change = PartitionChangeRecord {
+        topic_id: TOPIC.0,
+        directories: Some(vec![directory_id(1).0]),
+        ..Default::default()
+    };
+    node.apply(&[change.into()]);
+    let Node { replicas, image } = node;
+    replicas.shut_down(BrokerEpoch(1));
+    drop((replicas, kept));
+    std::fs::remove_dir_all(dir.path().join("0/t-0")).unwrap();
+    let node = Node::open(dir.path(), image, "");
+    assert_eq!(directory_of(&node), directory_id(1));
+    let log = node.partition(0).unwrap().log();
+    assert_eq!(log.log_end_offset(), Offset(6));
+    assert_eq!(log.dir(), dir.path().join("1/t-0"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_slows_all_moves_together_until_it_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::open(dir.path(), cluster(), "");
+    let limit = |value: &str| {
+        let record = crate::messages::records::metadata::ConfigRecord {
+            resource_type: 4,
+            name: "replica.alter.log.dirs.io.max.bytes.per.second"
+                .to_owned()
+                .into(),
+            value: Some(value.to_owned().into()),
+            ..Default::default()
+        };
+        record.into()
+    };
+    node.apply(&[limit("1000")]);
+    let begun = Instant::now();
+    tokio::join!(node.replicas.throttle(2000), node.replicas.throttle(3000));
+    assert_eq!(begun.elapsed().as_secs(), 5);
+    let replicas = node.replicas.clone();
+    let waiting = tokio::spawn(async move { replicas.throttle(1_000_000_000).await });
+    tokio::task::yield_now().await;
+    node.apply(&[limit("100000")]);
+    waiting.await.unwrap();
+    assert_eq!(begun.elapsed().as_secs(), 5);
+}
