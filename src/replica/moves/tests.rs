@@ -229,6 +229,7 @@ async fn a_future_log_whose_log_is_missing_takes_its_place_where_it_is_assigned(
     while kept.copy(&kept.future().unwrap(), 1, NOW).unwrap() != Copied::All {}
     let change = PartitionChangeRecord {
         topic_id: TOPIC.0,
+        partition_id: 0,
         directories: Some(vec![directory_id(1).0]),
         ..Default::default()
     };
