@@ -541,19 +541,14 @@ impl Replicas {
                 warn!(partition = %name, "the future log takes the place of one that is missing");
                 let flusher = self.directories.flusher(directory);
                 let start = log.log_start_offset();
-                let name = TopicPartition {
-                    topic: topic.name.clone(),
-                    partition: name.partition,
-                };
+                let name = TopicPartition::new(&*topic.name, name.partition.0);
                 let log = Arc::new(log);
                 let partition = Partition::new(name, topic.id, log, config, start, flusher);
-                self.host(
-                    key,
-                    Hosted::Online {
-                        partition,
-                        directory,
-                    },
-                );
+                let hosted = Hosted::Online {
+                    partition,
+                    directory,
+                };
+                self.host(key, hosted);
             }
             None => warn!(partition = %name, "the log that this future log comes from is missing"),
         }
