@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::config::LogConfig;
 use super::error::{AppendError, Error};
+use super::health::is_full;
 use super::index::TimeEntry;
 use super::log::{AppendInfo, Appender, Log, Tail};
 use super::producers::{Origin, Prepared, Verdict};
@@ -242,6 +243,9 @@ impl Log {
     fn undo(&self, segment: &Arc<Segment>, end: Offset, largest: Option<TimeEntry>) {
         match segment.truncate(segment.size(), end) {
             Ok(()) => segment.set_largest(largest),
+            // The batches are cut off first. An index entry that is left points to what comes in their place, or is
+            // found not to agree with it.
+            Err(Error::Io { source, .. }) if is_full(&source) => segment.set_largest(largest),
             Err(error) => {
                 self.go_offline();
                 self.home.health.judge_write(&error);
