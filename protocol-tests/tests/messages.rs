@@ -19,13 +19,14 @@ const LEFT_OUT: [(&str, i16); 4] = [
 
 /// Where Kafka's default for a nullable field is an empty value, ours is null in these. That shows only in what a
 /// sender leaves out; in tagged fields, where it shows to a reader, the defaults are Kafka's.
-const NULL_BY_DEFAULT: [&str; 15] = [
+const NULL_BY_DEFAULT: [&str; 16] = [
     "AddRaftVoterRequest",
     "AddRaftVoterResponse",
     "ConfigRecord",
     "ConsumerGroupMemberMetadataValue",
     "DescribeLogDirsRequest",
     "GroupMetadataValue",
+    "InitProducerIdRequest",
     "OffsetFetchRequest",
     "QuorumState",
     "RegisterBrokerRecord",
