@@ -2,28 +2,27 @@
 //!
 //! `server` starts and stops it; nothing below `api` knows it.
 
+mod coordinators;
 pub mod directories;
 pub mod lifecycle;
 pub mod producer_ids;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::config::{CurrentSettings, Settings};
 use crate::controller::{self, Controller, Machine};
-use crate::coordinator::LookUp;
 use crate::coordinator::groups::GroupCoordinator;
 use crate::coordinator::markers::Markers;
 use crate::coordinator::transactions::TransactionCoordinator;
-use crate::error_code::ErrorCode;
 use crate::metadata::storage::{self, Storage};
 use crate::metadata::{Image, MetadataListener, Published};
 use crate::replica::Replicas;
 use crate::replica::session::Sessions;
+use coordinators::Coordinators;
 use lifecycle::{Identity, Lifecycle};
 use producer_ids::ProducerIds;
 
@@ -95,26 +94,12 @@ impl Broker {
         let current_settings = CurrentSettings::from(settings.clone());
         let replicas = Replicas::new(current_settings.clone(), clock.clone(), directories);
         let replicas = Arc::new(replicas);
-        let look_up = || -> LookUp {
-            let replicas = replicas.clone();
-            Box::new(move |topic, partition| replicas.get(topic, partition).ok())
-        };
-        let groups = Arc::new(GroupCoordinator::start(&settings, clock.clone(), look_up()));
-        let timeout = Duration::from_millis(settings.int("request.timeout.ms") as u64);
-        let markers = Markers::new(look_up(), groups.clone(), clock.clone(), timeout);
-        let markers = Arc::new(markers);
-        let transactions = Arc::new(TransactionCoordinator::start(
-            &settings,
-            clock.clone(),
-            metadata.clone(),
-            markers.clone(),
-            look_up(),
-        ));
+        let coordinators = Coordinators::start(&settings, &clock, &metadata, &replicas);
         let listeners: Vec<Arc<dyn MetadataListener>> = vec![
             Arc::new(current_settings.clone()),
             replicas.clone(),
-            groups.clone(),
-            transactions.clone(),
+            coordinators.groups.clone(),
+            coordinators.transactions.clone(),
         ];
         let options = controller::Options::of(&settings);
         let machine = Machine::new(cluster_id.clone(), settings.clone());
@@ -139,26 +124,16 @@ impl Broker {
         let slots =
             usize::try_from(settings.max_incremental_fetch_session_cache_slots()).unwrap_or(0);
         let producer_ids = Arc::new(ProducerIds::new(lifecycle.clone()));
-        transactions.set_producer_ids({
-            // The lifecycle holds the controller, which tells the coordinators of metadata.
-            let producer_ids = Arc::downgrade(&producer_ids);
-            Box::new(move || {
-                let producer_ids = producer_ids.upgrade();
-                Box::pin(async move {
-                    let producer_ids = producer_ids.ok_or(ErrorCode::CoordinatorNotAvailable)?;
-                    producer_ids.next().await
-                })
-            })
-        });
+        coordinators.set_producer_ids(&producer_ids);
         let broker = Arc::new(Broker {
             clock,
             cluster_id,
             metadata,
             controller,
             replicas,
-            groups,
-            transactions,
-            markers,
+            groups: coordinators.groups,
+            transactions: coordinators.transactions,
+            markers: coordinators.markers,
             fetch_sessions: Sessions::new(slots),
             producer_ids,
             upkeep: Mutex::new(upkeep),
