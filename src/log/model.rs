@@ -124,6 +124,9 @@ struct Batch {
     commit: Option<bool>,
 }
 
+/// A producer, with the first and the last offset of its transaction.
+type Aborted = (i64, i64, i64);
+
 impl Batch {
     fn records(&self) -> usize {
         (self.last - self.base) as usize + 1
@@ -167,7 +170,7 @@ impl Model {
     }
 
     /// The transactions that were aborted, as producer, first and last offset; and those that are open.
-    fn transactions(&self) -> (Vec<(i64, i64, i64)>, BTreeMap<i64, i64>) {
+    fn transactions(&self) -> (Vec<Aborted>, BTreeMap<i64, i64>) {
         let (mut aborted, mut open) = (Vec::new(), BTreeMap::new());
         for batch in self
             .batches
