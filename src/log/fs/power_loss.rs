@@ -209,24 +209,37 @@ impl State {
 
 impl FileState {
     fn decide(&mut self, random: &mut Random) -> &[u8] {
-        for write in self.writes.drain(..) {
+        for mut write in std::mem::take(&mut self.writes) {
             let fate = random.below(3);
-            match write {
-                Write::Length(len) if fate > 0 => self.durable.resize(len as usize, 0),
-                Write::Bytes(position, mut bytes) if fate > 0 => {
-                    if fate == 1 {
-                        bytes.truncate(random.below(bytes.len() as u64) as usize);
-                    }
-                    let end = position as usize + bytes.len();
-                    if self.durable.len() < end {
-                        self.durable.resize(end, 0);
-                    }
-                    self.durable[position as usize..end].copy_from_slice(&bytes);
-                }
-                Write::Length(_) | Write::Bytes(..) => {}
+            if let Write::Bytes(_, bytes) = &mut write
+                && fate == 1
+            {
+                bytes.truncate(random.below(bytes.len() as u64) as usize);
+            }
+            if fate > 0 {
+                self.arrive(write);
             }
         }
         &self.durable
+    }
+
+    fn settle(&mut self) {
+        for write in std::mem::take(&mut self.writes) {
+            self.arrive(write);
+        }
+    }
+
+    fn arrive(&mut self, write: Write) {
+        match write {
+            Write::Length(len) => self.durable.resize(len as usize, 0),
+            Write::Bytes(position, bytes) => {
+                let end = position as usize + bytes.len();
+                if self.durable.len() < end {
+                    self.durable.resize(end, 0);
+                }
+                self.durable[position as usize..end].copy_from_slice(&bytes);
+            }
+        }
     }
 }
 
@@ -295,6 +308,13 @@ impl Fs for PowerLoss {
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         self.lock().settle_names(|_, directory| directory == path);
+        Ok(())
+    }
+
+    fn sync_file_system(&self, _path: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        state.settle_names(|_, _| true);
+        state.files.iter_mut().for_each(FileState::settle);
         Ok(())
     }
 
