@@ -9,14 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::ids::{SteadyTime, Timestamp};
-
-/// The two times of one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Now {
-    pub wall: Timestamp,
-    pub steady: SteadyTime,
-}
+use crate::ids::{Now, SteadyTime, Timestamp};
 
 /// Tells the times: the system's, or those that a test sets.
 #[derive(Clone, Debug, Default)]

@@ -109,6 +109,13 @@ impl Timestamp {
     }
 }
 
+/// The two times of one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    pub wall: Timestamp,
+    pub steady: SteadyTime,
+}
+
 impl SteadyTime {
     /// When every wait that has been going on since before the process began is over.
     pub const START: SteadyTime = SteadyTime(0);

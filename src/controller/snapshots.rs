@@ -8,8 +8,7 @@ use tracing::{debug, warn};
 
 use super::raft::consensus::{Consensus, Stopped};
 use super::raft::storage::{blocking, invalid};
-use crate::clock::Now;
-use crate::ids::{SteadyTime, Timestamp};
+use crate::ids::{Now, SteadyTime, Timestamp};
 use crate::metadata::checkpoint::{self, SnapshotId};
 
 /// Between two looks at what may go. (KafkaMetadataLog's cleanup delay)

@@ -8,9 +8,8 @@
 
 use bytes::Bytes;
 
-use crate::clock::Now;
 use crate::error_code::ErrorCode;
-use crate::ids::{Offset, ProducerEpoch, ProducerId, SteadyTime};
+use crate::ids::{Now, Offset, ProducerEpoch, ProducerId, SteadyTime};
 use crate::messages::{DecodeError, EncodeError};
 
 pub mod deadlines;

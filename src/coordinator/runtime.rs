@@ -20,9 +20,9 @@ use tracing::{error, info};
 
 use super::markers::Marker;
 use super::{Event, Outcome, Position, StateMachine, Ticket, client_error};
-use crate::clock::{Clock, Now};
+use crate::clock::Clock;
 use crate::error_code::ErrorCode;
-use crate::ids::{LeaderEpoch, Offset, PartitionIndex, ProducerId, SteadyTime};
+use crate::ids::{LeaderEpoch, Now, Offset, PartitionIndex, ProducerId, SteadyTime};
 use crate::log::Origin;
 use crate::record::compress::Codec;
 

@@ -12,7 +12,7 @@ use super::error::{AppendError, Error};
 use super::health::is_full;
 use super::index::TimeEntry;
 use super::log::{AppendInfo, Appender, Log, Tail};
-use super::producers::{Origin, Prepared, Verdict};
+use super::producers::{BatchMetadata, Origin, Prepared, Verdict};
 use super::segment::{Segment, lock};
 use super::space::Admission;
 use super::{scan, snapshots};
@@ -69,21 +69,7 @@ impl Log {
         };
         let prepared = match lock(&self.producers).prepare(&header, end, marker, origin)? {
             Verdict::New(prepared) => prepared,
-            Verdict::Duplicate(known) => {
-                return Ok(AppendInfo {
-                    duplicate: true,
-                    // Also under CreateTime, as Kafka tells it. (UnifiedLog.append)
-                    log_append_time: Some(known.timestamp),
-                    rolled: false,
-                    flush_due: false,
-                    ..self.info(
-                        known.base_offset(),
-                        known.last_offset,
-                        header.timestamp_type(),
-                        known.timestamp,
-                    )
-                });
-            }
+            Verdict::Duplicate(known) => return Ok(self.known_info(&known, &header)),
         };
         // The reserve is the coordinators', so that groups go on and topics can be deleted on a full disk.
         let is_trial = origin != Origin::Coordinator && self.admit(header.size())?;
@@ -268,6 +254,21 @@ impl Log {
             duplicate: false,
             rolled: false,
             flush_due: false,
+        }
+    }
+
+    /// Of a batch that the log has already.
+    fn known_info(&self, known: &BatchMetadata, repeated: &BatchHeader) -> AppendInfo {
+        AppendInfo {
+            duplicate: true,
+            // Also under CreateTime, as Kafka tells it. (UnifiedLog.append)
+            log_append_time: Some(known.timestamp),
+            ..self.info(
+                known.base_offset(),
+                known.last_offset,
+                repeated.timestamp_type(),
+                known.timestamp,
+            )
         }
     }
 

@@ -55,14 +55,7 @@ pub(super) fn recover(
     options: &LogOptions,
 ) -> Result<Recovered, Error> {
     let listing = listing::read(&home)?;
-    let mut epochs = match Epochs::load(home.clone()) {
-        // A power loss may leave a part of it; the batches have all of it.
-        Err(Error::Malformed { path, reason }) => {
-            warn!(file = %path.display(), "made anew: {reason}");
-            Epochs::none(home.clone())
-        }
-        loaded => loaded?,
-    };
+    let mut epochs = load_epochs(&home)?;
     let mut snapshots = listing.snapshots;
     let mut segments: Vec<Arc<Segment>> = listing
         .logs
@@ -86,14 +79,7 @@ pub(super) fn recover(
     let start_offset = options.log_start_offset.max(first);
     let mut end_offset = end.unwrap_or(start_offset);
     if segments.is_empty() || end_offset < start_offset {
-        for segment in segments.drain(..) {
-            segment.remove()?;
-        }
-        let active = Segment::new(home.clone(), start_offset, 0);
-        if start_offset > Offset::ZERO {
-            active.create_file()?;
-        }
-        segments.push(active);
+        begin_anew(&home, &mut segments, start_offset)?;
         end_offset = start_offset;
     }
     epochs.drop_from(end_offset);
@@ -127,6 +113,34 @@ pub(super) fn recover(
         bytes_since_entry,
         rolling_timestamp,
     })
+}
+
+fn load_epochs(home: &Arc<Home>) -> Result<Epochs, Error> {
+    match Epochs::load(home.clone()) {
+        // A power loss may leave a part of it; the batches have all of it.
+        Err(Error::Malformed { path, reason }) => {
+            warn!(file = %path.display(), "made anew: {reason}");
+            Ok(Epochs::none(home.clone()))
+        }
+        loaded => loaded,
+    }
+}
+
+/// Leaves one empty segment that begins at `start_offset`.
+fn begin_anew(
+    home: &Arc<Home>,
+    segments: &mut Vec<Arc<Segment>>,
+    start_offset: Offset,
+) -> Result<(), Error> {
+    for segment in segments.drain(..) {
+        segment.remove()?;
+    }
+    let active = Segment::new(home.clone(), start_offset, 0);
+    if start_offset > Offset::ZERO {
+        active.create_file()?;
+    }
+    segments.push(active);
+    Ok(())
 }
 
 /// What has to be known anew once a log was cut at its end.

@@ -10,8 +10,7 @@ use super::index::TimeEntry;
 use super::log::{Appender, Log};
 use super::segment::{DELETED, Segment, lock, remove_file};
 use super::snapshots;
-use crate::clock::Now;
-use crate::ids::{Offset, SteadyTime, Timestamp};
+use crate::ids::{Now, Offset, SteadyTime, Timestamp};
 
 /// Files that were renamed to `.deleted`, and when they go.
 #[derive(Debug)]

@@ -17,8 +17,7 @@ use bytes::Bytes;
 
 use super::fs::faulty::Faulty;
 use super::*;
-use crate::clock::Now;
-use crate::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, SteadyTime, Timestamp};
+use crate::ids::{LeaderEpoch, Now, Offset, ProducerEpoch, ProducerId, SteadyTime, Timestamp};
 use crate::messages::Records;
 use crate::record::control::EndMarker;
 use crate::record::{BatchBuilder, Producer, ValidBatch, batches};

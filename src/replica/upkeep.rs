@@ -9,8 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::partition::{Partition, Role};
 use super::replicas::Replicas;
-use crate::clock::Now;
-use crate::ids::SteadyTime;
+use crate::ids::{Now, SteadyTime};
 use crate::log::checkpoints::{HIGH_WATERMARK, LOG_START, RECOVERY_POINT};
 
 /// After a start, retention waits this long. (LogManager.InitialTaskDelayMs)

@@ -11,11 +11,10 @@ use bytes::{Buf, Bytes};
 
 use super::records::{GroupMetadata, StoredMember};
 use super::{Config, Deadline, Outcome, Response};
-use crate::clock::Now;
 use crate::coordinator::Ticket;
 use crate::coordinator::deadlines::Deadlines;
 use crate::error_code::ErrorCode;
-use crate::ids::Timestamp;
+use crate::ids::{Now, Timestamp};
 
 pub(super) mod join;
 pub(super) mod leave;

@@ -12,9 +12,8 @@ use uuid::Uuid;
 
 use super::deadlines::Deadlines;
 use super::{Event, Position, StateMachine, Ticket, VerificationGuard, client_error};
-use crate::clock::Now;
 use crate::error_code::ErrorCode;
-use crate::ids::{ProducerId, SteadyTime, Timestamp};
+use crate::ids::{Now, ProducerId, SteadyTime, Timestamp};
 use crate::messages::describe_groups_response::DescribedGroup;
 use crate::messages::list_groups_response::ListedGroup;
 use crate::messages::offset_fetch_request::OffsetFetchRequestGroup;

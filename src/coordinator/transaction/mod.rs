@@ -15,9 +15,8 @@ use bytes::Bytes;
 
 use super::deadlines::Deadlines;
 use super::{Event, Position, ProducerIdAndEpoch, StateMachine, Ticket, client_error};
-use crate::clock::Now;
 use crate::error_code::ErrorCode;
-use crate::ids::{ProducerEpoch, ProducerId, SteadyTime, TopicPartition};
+use crate::ids::{Now, ProducerEpoch, ProducerId, SteadyTime, TopicPartition};
 use crate::messages::describe_transactions_response;
 use crate::messages::list_transactions_response;
 use crate::messages::{DecodeError, EncodeError};

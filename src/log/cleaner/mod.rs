@@ -32,8 +32,7 @@ use super::error::Error;
 use super::health::is_full;
 use super::log::Log;
 use super::segment::Segment;
-use crate::clock::Now;
-use crate::ids::Offset;
+use crate::ids::{Now, Offset};
 pub use range::Cleanable;
 
 /// What a run may take.

@@ -13,8 +13,7 @@ use std::sync::Arc;
 
 use super::output::{Cleaned, FILES, discard};
 use super::{CleanError, Source, is_current};
-use crate::clock::Now;
-use crate::ids::Offset;
+use crate::ids::{Now, Offset};
 use crate::log::error::Error;
 use crate::log::listing::{CLEANED, SWAP};
 use crate::log::log::{Appender, Log};

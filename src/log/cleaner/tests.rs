@@ -10,8 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::clock::Now;
-use crate::ids::{LeaderEpoch, ProducerEpoch, ProducerId, SteadyTime, Timestamp};
+use crate::ids::{LeaderEpoch, Now, ProducerEpoch, ProducerId, SteadyTime, Timestamp};
 use crate::log::tests::{Fixture, NOW, bytes};
 use crate::log::{LogConfig, Origin};
 use crate::record::compress::Codec;
