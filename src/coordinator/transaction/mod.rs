@@ -119,7 +119,8 @@ pub enum Response {
     End(Result<ProducerIdAndEpoch, ErrorCode>),
     List(Vec<list_transactions_response::TransactionState>),
     Describe(Box<describe_transactions_response::TransactionState>),
-    Work(Work),
+    /// The error: what was to be told was not written, nor is anything else told with it.
+    Work(Result<Work, ErrorCode>),
     Complete(ErrorCode),
     GiveProducerId,
     /// To InitProducerId and End: nothing was done; to be asked again with a fresh producer id.
@@ -238,16 +239,16 @@ impl StateMachine for Machine {
         let mut out = Outcome::default();
         let mut step = self.step(state, scratch, &mut out, now);
         for record in outcome.records {
-            match state.get(&record.id) {
-                Some((id, transaction)) => {
-                    step.follow_up(id, transaction);
-                    step.schedule_timeout(id, transaction);
-                }
-                None => step.scratch.work.forget(&record.id),
+            // Whoever was told of a prepared transaction keeps it until it is complete.
+            step.scratch.work.forget(&record.id);
+            if let Some((id, transaction)) = state.get(&record.id) {
+                step.schedule_expiry(id, transaction);
+                step.schedule_timeout(id, transaction);
             }
         }
-        let replies = outcome.replies.into_iter().chain(out.replies);
+        let replies = outcome.replies;
         replies
+            .into_iter()
             .map(|(ticket, response)| (ticket, response.failed(error)))
             .collect()
     }
@@ -369,6 +370,10 @@ impl Step<'_> {
         if transaction.state.is_prepared() {
             self.scratch.work.add(id, transaction);
         }
+        self.schedule_expiry(id, transaction);
+    }
+
+    fn schedule_expiry(&mut self, id: &Arc<str>, transaction: &Transaction) {
         if transaction.state.may_expire() {
             self.look_for_expiry(id, transaction);
         }
@@ -415,8 +420,8 @@ impl Response {
             Response::AddPartitions(_) => Response::AddPartitions(error),
             Response::End(_) => Response::End(Err(error)),
             Response::Complete(_) => Response::Complete(error),
-            // Nothing may be done that was not decided.
-            Response::Work(_) => Response::Work(Work::default()),
+            // Nothing may be done that was not decided; what else there is will be asked for again.
+            Response::Work(_) => Response::Work(Err(error)),
             unchanged @ (Response::Verify(_)
             | Response::List(_)
             | Response::Describe(_)

@@ -414,7 +414,8 @@ fn print(response: &Response) -> String {
             }
             line
         }
-        Response::Work(work) => {
+        Response::Work(Err(code)) => format!("work {}", code.name()),
+        Response::Work(Ok(work)) => {
             let mut line = String::from("work");
             for prepared in &work.prepared {
                 let outcome = if prepared.commit { "commit" } else { "abort" };

@@ -69,7 +69,7 @@ impl Step<'_> {
         if let Some(before) = self.scratch.work.worker.replace(ticket) {
             self.out
                 .replies
-                .push((before, Response::Work(Work::default())));
+                .push((before, Response::Work(Ok(Work::default()))));
         }
         self.tell_work();
     }
@@ -87,7 +87,7 @@ impl Step<'_> {
             prepared: std::mem::take(&mut pending.prepared),
             producer_id_wanted: std::mem::take(&mut pending.producer_id_wanted),
         };
-        self.out.replies.push((ticket, Response::Work(work)));
+        self.out.replies.push((ticket, Response::Work(Ok(work))));
     }
 
     /// All partitions have their marker.

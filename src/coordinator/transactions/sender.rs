@@ -42,6 +42,9 @@ type Later = (
 /// What became of the markers of one transaction.
 type Results = Vec<(TopicPartition, Result<(), ErrorCode>)>;
 
+/// What the coordinator says of a transaction whose markers are written.
+type Completing = Pin<Box<dyn Future<Output = (Prepared, Result<Response, ErrorCode>)> + Send>>;
+
 /// The markers of a transaction on their way to the in-sync replicas.
 type Writing = Pin<Box<dyn Future<Output = (Prepared, Results)> + Send>>;
 
@@ -53,7 +56,7 @@ pub(super) struct Sender {
     pub(super) producer_ids: Arc<OnceLock<ProducerIdSource>>,
 }
 
-/// A transaction some of whose partitions have no marker yet.
+/// A transaction some of whose partitions have no marker yet, or of which the coordinator does not know that all have.
 struct Unfinished {
     prepared: Prepared,
     left: Vec<TopicPartition>,
@@ -67,6 +70,17 @@ struct Open {
     unfinished: VecDeque<Unfinished>,
     /// The in-sync replicas do not have the markers yet.
     writing: FuturesUnordered<Writing>,
+    completing: FuturesUnordered<Completing>,
+}
+
+impl Open {
+    fn retry(&mut self, prepared: Prepared, left: Vec<TopicPartition>) {
+        self.unfinished.push_back(Unfinished {
+            prepared,
+            left,
+            retry_at: Instant::now() + RETRY_BACKOFF,
+        });
+    }
 }
 
 /// What becomes of a transaction whose markers were written as far as they could be.
@@ -108,6 +122,9 @@ impl Sender {
                 Some((prepared, results)) = open.writing.next() => {
                     self.settle(prepared, results, &mut open)?;
                 }
+                Some((prepared, said)) = open.completing.next() => {
+                    note_completed(prepared, said, &mut open);
+                }
                 () = retry => {
                     if let Some(Unfinished { prepared, left, .. }) = open.unfinished.pop_front() {
                         self.end(prepared, left, &mut open)?;
@@ -130,15 +147,19 @@ impl Sender {
         work: Result<Response, ErrorCode>,
         open: &mut Open,
     ) -> Result<bool, Unavailable> {
+        let work = match work {
+            Ok(Response::Work(work)) => work,
+            Ok(_) => Ok(Work::default()),
+            Err(ErrorCode::NotCoordinator | ErrorCode::NotLeaderOrFollower) => {
+                return Err(Unavailable::NotCoordinator);
+            }
+            Err(code) => Err(code),
+        };
         let Work {
             prepared,
             producer_id_wanted,
         } = match work {
-            Ok(Response::Work(work)) => work,
-            Ok(_) => Work::default(),
-            Err(ErrorCode::NotCoordinator | ErrorCode::NotLeaderOrFollower) => {
-                return Err(Unavailable::NotCoordinator);
-            }
+            Ok(work) => work,
             Err(code) => {
                 warn!(partition = %self.coordinator.partition, error = code.name(), "decisions about transactions are not committed");
                 tokio::time::sleep(RETRY_BACKOFF).await;
@@ -230,22 +251,40 @@ impl Sender {
         open: &mut Open,
     ) -> Result<(), Unavailable> {
         match progress(&prepared, results) {
-            Progress::Complete => {
-                let (id, producer) = (prepared.id, prepared.producer);
-                // In order when this returns; when it fails, the coordinator tells the transaction anew.
-                self.coordinator
-                    .ask(Request::Complete { id, producer })
-                    .map(drop)
-            }
+            Progress::Complete => self.complete(prepared, open),
             Progress::Abandoned => Ok(()),
             Progress::Left(left) => {
-                open.unfinished.push_back(Unfinished {
-                    prepared,
-                    left,
-                    retry_at: Instant::now() + RETRY_BACKOFF,
-                });
+                open.retry(prepared, left);
                 Ok(())
             }
+        }
+    }
+
+    /// Tells the coordinator that all markers are written.
+    fn complete(&self, prepared: Prepared, open: &mut Open) -> Result<(), Unavailable> {
+        let (id, producer) = (prepared.id.clone(), prepared.producer);
+        match self.coordinator.ask(Request::Complete { id, producer })? {
+            Answer::Now(said) => note_completed(prepared, Ok(said), open),
+            Answer::Later(said) => open
+                .completing
+                .push(Box::pin(async move { (prepared, said.await) })),
+        }
+        Ok(())
+    }
+}
+
+/// What the coordinator could not write down it is told again, but not at once.
+fn note_completed(prepared: Prepared, said: Result<Response, ErrorCode>, open: &mut Open) {
+    let code = match said {
+        Ok(Response::Complete(code)) | Err(code) => code,
+        Ok(_) => ErrorCode::UnknownServerError,
+    };
+    match code {
+        // It is complete now, or is so already.
+        ErrorCode::None | ErrorCode::InvalidTxnState | ErrorCode::InvalidProducerIdMapping => {}
+        code => {
+            warn!(id = %prepared.id, error = code.name(), "a transaction is not complete yet");
+            open.retry(prepared, Vec::new());
         }
     }
 }
