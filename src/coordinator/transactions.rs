@@ -17,7 +17,7 @@ use super::transaction::{Config, Machine, Request, Response};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::config::features::TRANSACTION_VERSION;
-use crate::ids::{LeaderEpoch, PartitionIndex};
+use crate::ids::{LeaderEpoch, Offset, PartitionIndex};
 use crate::metadata::{Delta, Image, MetadataListener, Published, TRANSACTION_STATE};
 use crate::record::Compression;
 use crate::record::batch::NO_SEQUENCE;
@@ -103,7 +103,7 @@ impl TransactionCoordinator {
             .collect()
     }
 
-    fn send_markers_of(&self, led: Vec<super::topic::Led>) {
+    fn send_markers_of(&self, led: Vec<super::topic::Led>, since: Offset) {
         let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
         let is_led = |index: &PartitionIndex| led.iter().any(|led| led.partition == *index);
         senders.retain(|index, (_, task)| {
@@ -128,6 +128,7 @@ impl TransactionCoordinator {
                 },
                 markers: self.markers.clone(),
                 metadata: self.metadata.clone(),
+                since,
                 producer_ids: self.producer_ids.clone(),
             };
             let task = self.tasks.spawn(sender.run(led.loading)).abort_handle();
@@ -144,14 +145,14 @@ impl MetadataListener for TransactionCoordinator {
         let level = image.features().level(TRANSACTION_VERSION);
         self.runtime.machine().set_transaction_version(level);
         if let Some(led) = self.topic.follow(&self.runtime, image, delta) {
-            self.send_markers_of(led);
+            self.send_markers_of(led, image.provenance().end_offset);
         }
     }
 }
 
 impl Drop for TransactionCoordinator {
     fn drop(&mut self) {
-        self.send_markers_of(Vec::new());
+        self.send_markers_of(Vec::new(), Offset(0));
     }
 }
 

@@ -19,8 +19,8 @@ use crate::coordinator::markers::{Marker, Markers, Written};
 use crate::coordinator::runtime::{Answer, Unavailable};
 use crate::coordinator::transaction::{Prepared, Request, Response, Work};
 use crate::error_code::ErrorCode;
-use crate::ids::{ProducerId, TopicPartition};
-use crate::metadata::Published;
+use crate::ids::{Offset, ProducerId, TopicPartition};
+use crate::metadata::{Image, Published};
 use crate::record::control::EndMarker;
 
 /// Before a marker that could not be written is written again. (retry.backoff.ms)
@@ -53,6 +53,9 @@ pub(super) struct Sender {
     pub(super) coordinator: Coordinator,
     pub(super) markers: Arc<Markers>,
     pub(super) metadata: Arc<Published>,
+    /// The end offset of the image that made this broker the coordinator. Those before do not tell which partitions are
+    /// gone: when the node starts, none is in them.
+    pub(super) since: Offset,
     pub(super) producer_ids: Arc<OnceLock<ProducerIdSource>>,
 }
 
@@ -98,6 +101,8 @@ impl Sender {
             // A failure shows as a partition that has no coordinator.
             let _ = loading.await;
         }
+        let is_known = |image: &Image| image.provenance().end_offset >= self.since;
+        self.metadata.wait_for(is_known).await;
         if let Err(Unavailable::NotCoordinator | Unavailable::Loading) = self.serve().await {
             debug!(partition = %self.coordinator.partition, epoch = %self.coordinator.epoch, "markers are sent no more");
         }
