@@ -31,7 +31,10 @@ while not stop and left:
         if mode == "all":
             left.discard(record.partition())
         continue
-    print(record.partition(), record.offset(), record.value().decode(), flush=mode == "live")
+    # In one write: who is killed has said a line whole or not at all.
+    sys.stdout.write(f"{record.partition()} {record.offset()} {record.value().decode()}\n")
+    if mode == "live":
+        sys.stdout.flush()
 if mode == "all":
     plain = consumer("read_uncommitted")
     for p in range(partitions):

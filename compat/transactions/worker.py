@@ -18,7 +18,9 @@ number = 0
 
 
 def say(*words):
-    print(*words, flush=True)
+    # In one write: a line is said whole or not at all, however this process ends and whatever PYTHONUNBUFFERED says.
+    sys.stdout.write(" ".join(words) + "\n")
+    sys.stdout.flush()
 
 
 def producer():
@@ -46,7 +48,7 @@ def transaction(client):
     for n in range(count):
         p = some.randrange(partitions)
         value = f"{t}:{n}"
-        say("write", t, p, value)
+        say("write", t, str(p), value)
         client.produce(topic, value, partition=p)
         client.poll(0)
         if some.random() < 0.1:
