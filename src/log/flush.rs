@@ -17,6 +17,7 @@ impl Log {
     /// Brings all that is appended so far to the device and moves the recovery point there. Returns up to where that
     /// is. After a failed fsync the log directory takes no more appends.
     pub fn flush(&self) -> Result<Offset, Error> {
+        self.records_since_flush.store(0, Ordering::Relaxed);
         self.flush_to(|| self.log_end_offset())
     }
 
@@ -46,7 +47,6 @@ impl Log {
     }
 
     fn sync_range(&self, from: Offset, end: Offset) -> Result<(), Error> {
-        self.records_since_flush.store(0, Ordering::Relaxed);
         let segments = self.segments.load();
         // Also one that ends there: it may have been sealed since.
         let first = segments
