@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tracing::{error, warn};
 
 use super::directories::Directories;
@@ -78,7 +79,10 @@ impl Replicas {
             })
             .collect();
         while let Some(at) = failures.next().await {
-            self.take_offline(at);
+            // Appends and moves are waited for, and files of copies renamed.
+            let replicas = self.clone();
+            let done = spawn_blocking(move || replicas.take_offline(at)).await;
+            done.unwrap_or_else(|error| error!(%error, "its partitions are not all offline"));
         }
     }
 
