@@ -1,6 +1,7 @@
 //! Which log is compacted next, and the threads that do it: the dirtiest of those that are due, with so many at a time
 //! as `log.cleaner.threads` says. A run is a blocking task; it ends early when its partition is deleted, its directory
-//! fails, or the node stops. (org.apache.kafka.storage.internals.log.{LogCleaner, LogCleanerManager})
+//! fails, or the node stops. A log that is on its way to another directory is left alone: of a key whose record is in the
+//! copy already the tombstone must not go before it is copied, too. (org.apache.kafka.storage.internals.log.{LogCleaner, LogCleanerManager})
 
 mod progress;
 #[cfg(test)]
@@ -187,13 +188,15 @@ impl Replicas {
         }
         state.running.insert(key(&partition), progress.clone());
         drop(state);
-        Some(Run {
+        let run = Run {
             replicas: self,
             partition,
             log,
             cleanable,
             progress,
-        })
+        };
+        // A move that began meanwhile copies nothing before this run is gone.
+        Some(run).filter(|run| run.partition.future().is_none())
     }
 
     fn may_be_cleaned(&self, partition: &Partition) -> bool {
@@ -201,6 +204,7 @@ impl Replicas {
         let key = key(partition);
         !state.running.contains_key(&key)
             && !state.uncleanable.contains_key(&key)
+            && partition.future().is_none()
             && !partition.log().is_offline()
     }
 
@@ -265,7 +269,7 @@ impl Watch for Run {
     fn go_on(&self) -> bool {
         !self.replicas.cleaning.is_stopping()
             && self.partition.role() != Role::Gone
-            && Arc::ptr_eq(&self.partition.log(), &self.log)
+            && self.partition.future().is_none()
             && !self.log.is_offline()
     }
 

@@ -338,10 +338,15 @@ impl Replicas {
     }
 
     fn step(&self, one: &Move) -> Step {
+        // The run ends, since it is to move; none begins afterwards.
+        if self.cleaning.is_running(&one.partition) {
+            return Step::Retry;
+        }
         match one
             .partition
             .copy(&one.future, self.step_bytes(), self.clock().now())
         {
+            Ok(Copied::Bytes(0)) => Step::Retry,
             Ok(Copied::Bytes(bytes)) => Step::Copied(bytes),
             Ok(Copied::All) => Step::All,
             Err(error) => self.after_failure(one, &error),

@@ -4,9 +4,9 @@ use uuid::Uuid;
 
 use super::*;
 use crate::clock::Clock;
-use crate::ids::{KafkaUuid, PartitionIndex, Timestamp, TopicId};
+use crate::ids::{KafkaUuid, Offset, PartitionIndex, Timestamp, TopicId};
 use crate::log::directory::LogDirectory;
-use crate::log::{Origin, Storage};
+use crate::log::{LogConfig, Origin, Storage};
 use crate::messages::records::frame::MetadataRecord;
 use crate::messages::records::metadata::{
     ConfigRecord, PartitionRecord, RemoveTopicRecord, TopicRecord,
@@ -14,6 +14,7 @@ use crate::messages::records::metadata::{
 use crate::metadata::{Delta, Image, MetadataListener, Provenance};
 use crate::record::BatchBuilder;
 use crate::replica::LogDir;
+use crate::replica::partition::Future;
 
 const DIRECTORY: Uuid = Uuid::from_u128(7);
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -169,6 +170,29 @@ fn the_dirtiest_log_is_next_and_no_two_runs_share_one() {
     node.configure("a", "min.cleanable.dirty.ratio", "0.9");
     node.configure("b", "cleanup.policy", "delete");
     assert_eq!(name(&node.choose().unwrap()), "d-0");
+}
+
+#[test]
+fn a_log_on_its_way_to_another_directory_is_not_compacted() {
+    let node = Node::new(&["a"], &[]);
+    node.write("a", 10);
+    let (partition, size) = (node.partition("a"), node.size("a"));
+    let run = node.choose().unwrap();
+    let dir = node.dir.path().join("future");
+    let log = Log::create(
+        dir,
+        LogConfig::default(),
+        Offset::ZERO,
+        Storage::default(),
+        NOW,
+    );
+    partition.set_future(Some(Future::new(log.unwrap(), 0)));
+    assert!(!run.run(), "it ends before anything is copied");
+    assert!(node.choose().is_none());
+    assert_eq!(node.size("a"), size);
+    partition.set_future(None);
+    assert!(node.choose().unwrap().run());
+    assert!(node.size("a") < size);
 }
 
 #[tokio::test(start_paused = true)]
