@@ -178,6 +178,8 @@ impl Replicas {
 
     fn begin_move(&self, partition: Arc<Partition>, future: Arc<Future>) {
         partition.set_future(Some(future.clone()));
+        // What was set since it was opened.
+        future.log.update_config(partition.config().log.clone());
         self.moves.under_way.send_modify(|count| *count += 1);
         self.lock_begun().push(Move { partition, future });
         self.moves.added.notify_one();
@@ -390,20 +392,28 @@ impl Replicas {
 
     /// Puts the future log into its place.
     fn finish(&self, one: &Move) -> Step {
-        match self.replace(one) {
+        let replaced = self.replace(one);
+        let has_replaced = Arc::ptr_eq(&one.partition.log(), &one.future.log);
+        let step = match replaced {
             Ok(()) => {
                 let path = self.directories.path(one.future.directory).display();
                 info!(partition = %one.partition.topic_partition(), to = %path, "the log has moved");
                 self.checkpoint(&[RECOVERY_POINT, LOG_START, HIGH_WATERMARK, CLEANER]);
-                self.moves.under_way.send_modify(|count| *count -= 1);
                 Step::End
             }
             Err(error) => self.after_failure(one, &error),
+        };
+        // Also when the directories failed behind that.
+        if has_replaced {
+            self.moves.under_way.send_modify(|count| *count -= 1);
         }
+        step
     }
 
     fn replace(&self, one: &Move) -> Result<(), Error> {
         let (partition, future) = (&one.partition, &one.future);
+        // Most of it comes to the device before appends, or who deletes a topic, have to wait.
+        future.log.flush()?;
         let _changing = self.lock_changing();
         if !partition.is_future(future) {
             return Err(Error::Gone);
@@ -411,8 +421,6 @@ impl Replicas {
         let name = partition.topic_partition();
         let key: Key = (partition.topic_id(), name.partition);
         let files = self.directories.usable(future.directory)?;
-        // Most of it comes to the device before appends have to wait.
-        future.log.flush()?;
         files.mark_replacing(&future.log)?;
         let former = partition.replace_log(future, self.clock().now(), || {
             files.promote(&future.log, name)

@@ -338,11 +338,17 @@ impl Partition {
     /// Takes other settings, from the next append on.
     pub fn update_config(&self, config: impl Into<Arc<PartitionConfig>>) {
         let config = config.into();
-        self.log.load().update_config(config.log.clone());
-        if let Some(future) = self.future() {
-            future.log.update_config(config.log.clone());
-        }
-        let former = self.config.swap(config.clone());
+        let former = {
+            // Meanwhile no future log takes the place of the current one.
+            let _role = self.lock_role();
+            // First, since a future log that comes now looks here.
+            let former = self.config.swap(config.clone());
+            self.log.load().update_config(config.log.clone());
+            if let Some(future) = self.future() {
+                future.log.update_config(config.log.clone());
+            }
+            former
+        };
         let kinds = |config: &PartitionConfig| (config.flush_before, config.log.flush_ms);
         if kinds(&former) != kinds(&config) {
             self.flush_what_is_there(&config);

@@ -181,7 +181,7 @@ impl Partition {
         self.flushing.end()
     }
 
-    fn follow_flush(&self, bytes: usize) {
+    pub(super) fn follow_flush(&self, bytes: usize) {
         self.waiting.flushed(self.log.load().recovery_point());
         if let Role::Leader(leadership) = &*self.lock_role() {
             self.follow_log_end(leadership, &self.config.load(), bytes);

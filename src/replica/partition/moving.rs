@@ -138,6 +138,8 @@ impl Partition {
         self.log.store(future.log.clone());
         self.future.store(None);
         drop(role);
+        // All of it is on the device; a flush of the former log that is under way will come to nothing.
+        self.follow_flush(0);
         self.waiting.wake_all();
         Ok(current)
     }
