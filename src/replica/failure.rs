@@ -113,7 +113,7 @@ impl Replicas {
         }
         for (key, partition) in &lost {
             partition.go_offline();
-            self.drop_future(partition);
+            self.leave_future(partition);
             if let Some(mut hosted) = self.hosted.get_mut(key)
                 && in_it(&hosted).is_some()
             {

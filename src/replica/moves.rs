@@ -221,20 +221,36 @@ impl Replicas {
 
     /// Ends a partition's move, if it has one; the future log is deleted. The caller has [`Replicas::lock_changing`].
     pub(super) fn drop_future(&self, partition: &Partition) {
-        let Some(future) = partition.set_future(None) else {
-            return;
-        };
+        if let Some(future) = self.end_move(partition) {
+            let name = partition.topic_partition();
+            self.directories
+                .delete(future.directory, name, &future.log, self.clock().steady());
+        }
+    }
+
+    /// The same, when the log's directory has failed: the future log stays, since it may be all that is left. The next
+    /// start goes on with it, or leaves it to the administrator.
+    pub(super) fn leave_future(&self, partition: &Partition) {
+        if let Some(future) = self.end_move(partition) {
+            let path = future.log.dir();
+            warn!(partition = %partition.topic_partition(), path = %path.display(), "its future log is kept");
+            // Nobody closes it.
+            self.directories.went_offline(future.directory);
+        }
+    }
+
+    fn end_move(&self, partition: &Partition) -> Option<Arc<Future>> {
+        let future = partition.set_future(None)?;
         self.moves.under_way.send_modify(|count| *count -= 1);
         let name = partition.topic_partition();
         info!(partition = %name, "the log does not move any more");
-        self.directories
-            .delete(future.directory, name, &future.log, self.clock().steady());
         let key = (partition.topic_id(), name.partition);
         if future.is_announced()
             && let Some(Hosted::Online { directory, .. }) = self.hosted.get(&key).as_deref()
         {
             self.assign(key, *directory);
         }
+        Some(future)
     }
 
     /// Takes over `replica.alter.log.dirs.io.max.bytes.per.second`, which only the cluster's metadata has.

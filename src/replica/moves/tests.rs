@@ -173,6 +173,26 @@ async fn a_move_ends_when_another_is_asked_for_or_its_directory_fails() {
 }
 
 #[tokio::test]
+async fn a_future_log_outlives_the_directory_that_it_comes_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = moving(dir.path());
+    let kept = node.partition(0).unwrap();
+    while kept.copy(&kept.future().unwrap(), 1, NOW).unwrap() != Copied::All {}
+    let failure = log::Error::Offline {
+        path: dir.path().join("0"),
+    };
+    node.replicas.directories.health(0).unwrap().fail(&failure);
+    node.replicas.take_offline(0);
+    assert!(kept.future().is_none());
+    let Node { replicas, image } = node;
+    replicas.shut_down(BrokerEpoch(1));
+    drop((replicas, kept));
+    let node = Node::open(dir.path(), image, "");
+    let future = node.partition(0).unwrap().future().unwrap();
+    assert_eq!(future.log.log_end_offset(), Offset(6));
+}
+
+#[tokio::test]
 async fn what_the_current_log_loses_the_future_log_loses_too() {
     let dir = tempfile::tempdir().unwrap();
     let node = moving(dir.path());
