@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use super::{Produced, Refusal};
-use crate::api::Reply;
 use crate::api::leaders::{resolve_by_id, resolve_by_name};
 use crate::api::transactional::{self, Verification, WAIT_FOR_END_MS};
+use crate::api::{Reply, errors};
 use crate::coordinator::ProducerIdAndEpoch;
 use crate::error_code::ErrorCode;
 use crate::ids::{PartitionIndex, TopicPartition};
@@ -43,7 +43,7 @@ impl Verified {
         match known.map(|found| self.places[found].1) {
             Ok(Ok(origin)) => Ok(origin),
             Ok(Err(code)) => Err(self.refusal(code)),
-            // It was not found; why, the append will tell.
+            // Nobody is asked, or there is no such topic, as the append will tell.
             Err(_) => Ok(Origin::Client),
         }
     }
@@ -168,8 +168,8 @@ fn look(produced: &Produced, request: &ProduceRequest) -> (Verified, Option<Unve
                     let origin = Origin::VerifiedClient(VerificationGuard::ONGOING);
                     verified.places.push((at, Ok(origin)));
                 }
-                Err(Some(code)) => verified.places.push((at, Err(code))),
-                Err(None) => {}
+                // Also of a partition that is not led here: it may be by the time of the append.
+                Err(code) => verified.places.push((at, Err(code))),
             }
         }
     }
@@ -199,19 +199,21 @@ fn transactional_header(data: &PartitionProduceData) -> Option<BatchHeader> {
     (header.is_transactional() && header.has_producer_id()).then_some(header)
 }
 
-/// The guard of a verification that is needed, `None` where it is not. The error may be left to the append.
+/// The guard of a verification that is needed, `None` where it is not.
 fn begin(
     produced: &Produced,
     topic: &Topic,
     index: i32,
     header: &BatchHeader,
     has_epoch_per_transaction: bool,
-) -> Result<Option<VerificationGuard>, Option<ErrorCode>> {
+) -> Result<Option<VerificationGuard>, ErrorCode> {
     let partition = produced
         .leaders
         .partition(topic, PartitionIndex(index))
-        .map_err(|_| None)?;
-    partition.leader_epoch().ok_or(None)?;
+        .map_err(|error| errors::of_replica(&error))?;
+    partition
+        .leader_epoch()
+        .ok_or(ErrorCode::NotLeaderOrFollower)?;
     let batch = log::Unverified {
         producer_id: header.producer_id,
         epoch: header.producer_epoch,
@@ -221,5 +223,5 @@ fn begin(
     partition
         .log()
         .start_verification(&batch, produced.now)
-        .map_err(|_| Some(ErrorCode::InvalidProducerEpoch))
+        .map_err(|_| ErrorCode::InvalidProducerEpoch)
 }
