@@ -482,7 +482,8 @@ impl Replay<'_> {
             .next(UNVERIFIED)
             .map_err(|fault| segment.error(fault))?
         {
-            if !header.has_producer_id() || header.base_offset < from {
+            // The log may start within a batch, which counts as a whole.
+            if !header.has_producer_id() || header.last_offset() < from {
                 continue;
             }
             let marker = scan

@@ -131,3 +131,31 @@ fn an_interrupted_compaction_is_completed_or_undone() {
     assert_eq!(read_all(&fixture.open()), expected);
     assert!(!at(second).exists() && !at("00000000000000000000.log.swap").exists());
 }
+
+#[test]
+fn a_transaction_is_aborted_from_the_batch_on_in_which_the_log_starts() {
+    let fixture = Fixture::default();
+    let log = fixture.open();
+    append(&log, &produced(1, 0, 0, 4, true));
+    let marker = EndMarker {
+        commit: false,
+        coordinator_epoch: 0,
+    };
+    let marker = marker.batch(ProducerId(1), ProducerEpoch(0), NOW);
+    log.append_as_leader(&marker, LeaderEpoch(0), Origin::Coordinator, NOW)
+        .unwrap();
+    let visible = || LogOptions {
+        log_start_offset: Offset(2),
+        ..unclean(0)
+    };
+    let expected = log.aborted_transactions(Offset(2), Offset(5)).unwrap();
+    assert_eq!(expected[0].first_offset, Offset(0));
+    drop(log);
+    let log = fixture.open_with(visible());
+    assert_eq!(log.log_start_offset(), Offset(2));
+    assert_eq!(
+        log.aborted_transactions(Offset(2), Offset(5)).unwrap(),
+        expected
+    );
+    assert_eq!(log.producers()[0].last_sequence(), 3);
+}
