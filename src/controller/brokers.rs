@@ -62,6 +62,12 @@ impl Sessions {
         Sessions(unfenced.map(|broker| session(broker)).collect())
     }
 
+    pub(super) fn renew(&mut self, now: SteadyTime) {
+        for session in self.0.values_mut() {
+            session.contact = now;
+        }
+    }
+
     pub(super) fn next_deadline(&self, timeout_ms: i64) -> Option<SteadyTime> {
         self.0
             .values()

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
 
 use super::Error;
@@ -21,6 +22,8 @@ use crate::metadata::{Image, Provenance, records};
 
 /// Commands that are decided before the task looks up again.
 const COMMANDS_AT_ONCE: usize = 64;
+/// A task that comes so much later than it was to has stood still, and with it whatever brokers had to say.
+const STANDSTILL: Duration = Duration::from_millis(500);
 
 /// A command and whoever waits for its answer.
 pub(super) struct Submission {
@@ -97,7 +100,8 @@ impl Driver {
         let mut commands = Vec::with_capacity(COMMANDS_AT_ONCE);
         loop {
             self.follow_role().await?;
-            let due = self.due();
+            let due = Instant::now() + self.due();
+            let mut is_time = false;
             tokio::select! {
                 biased;
                 // It changes once, or the controller is gone.
@@ -115,7 +119,11 @@ impl Driver {
                         self.decide(&command, reply).await?;
                     }
                 }
-                () = tokio::time::sleep(due) => self.on_time().await?,
+                () = sleep_until(due) => is_time = true,
+            }
+            self.forgive_standstill(due);
+            if is_time {
+                self.on_time().await?;
             }
         }
         self.drain(submitted).await
@@ -260,12 +268,24 @@ impl Driver {
         Duration::from_millis(u64::try_from(next.since(now)).unwrap_or(0))
     }
 
+    /// Who stood still (a process that was stopped, a machine that was overloaded) cannot tell that brokers were silent:
+    /// their heartbeats may lie unread. As after an election, all have just been heard of.
+    fn forgive_standstill(&mut self, due: Instant) {
+        let now = self.clock.steady();
+        if due.elapsed() >= STANDSTILL && self.is_session_over(now) {
+            self.machine.renew_sessions(now);
+        }
+    }
+
+    fn is_session_over(&self, now: SteadyTime) -> bool {
+        let deadline = self.machine.next_deadline();
+        self.leading.is_some() && deadline.is_some_and(|deadline| deadline <= now)
+    }
+
     async fn on_time(&mut self) -> Result<(), Stopped> {
         let now = self.clock.both();
         self.keeper.look(&self.consensus, now).await?;
-        let is_due =
-            |deadline: Option<SteadyTime>| deadline.is_some_and(|deadline| deadline <= now.steady);
-        if self.leading.is_some() && is_due(self.machine.next_deadline()) {
+        if self.is_session_over(now.steady) {
             let (reply, _) = oneshot::channel();
             self.decide(&Command::FenceStaleBrokers, reply).await?;
         }

@@ -223,6 +223,11 @@ impl Machine {
         self.sessions.next_deadline(self.session_timeout_ms())
     }
 
+    /// Counts every broker as heard of now.
+    pub(super) fn renew_sessions(&mut self, now: SteadyTime) {
+        self.sessions.renew(now);
+    }
+
     /// Decides over the newest image. Records of earlier decisions are in it, committed or not.
     pub fn decide(
         &mut self,

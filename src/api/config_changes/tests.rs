@@ -171,3 +171,44 @@ async fn open_logs_follow_their_settings() {
     assert_eq!(inherits.config().rules.max_message_bytes, 200);
     assert_eq!(own.config().rules.max_message_bytes, 100);
 }
+
+#[tokio::test]
+async fn what_was_set_holds_after_a_restart() {
+    const TOPIC: i8 = 2;
+    const BROKER: i8 = 4;
+    let mut node = Node::start().await;
+    let topic = node.create_topic("t", 1, &[]).await;
+    set(&mut node, BROKER, "", "log.cleaner.backoff.ms", Some("111")).await;
+    set(
+        &mut node,
+        BROKER,
+        "",
+        "log.cleaner.io.buffer.size",
+        Some("600000"),
+    )
+    .await;
+    set(
+        &mut node,
+        BROKER,
+        "1",
+        "log.cleaner.io.buffer.size",
+        Some("700000"),
+    )
+    .await;
+    set(&mut node, BROKER, "1", "log.retention.ms", Some("3000")).await;
+    set(&mut node, TOPIC, "t", "segment.ms", Some("4000")).await;
+    for _ in 0..2 {
+        let settings = node.broker.current_settings().now();
+        assert_eq!(settings.long("log.cleaner.backoff.ms"), 111);
+        assert_eq!(settings.int("log.cleaner.io.buffer.size"), 700_000);
+        let partition = node
+            .broker
+            .replicas()
+            .get(KafkaUuid(topic), PartitionIndex(0))
+            .unwrap();
+        let config = partition.log().config();
+        assert_eq!((config.retention_ms, config.segment_ms), (3000, 4000));
+        drop((partition, settings));
+        node = node.restarted().await;
+    }
+}
