@@ -579,7 +579,13 @@ impl Replicas {
                 };
                 self.host(key, hosted);
             }
-            None => warn!(partition = %name, "the log that this future log comes from is missing"),
+            None => {
+                warn!(partition = %name, "the log that this future log comes from is missing");
+                if assigned == self.directories.id(directory) {
+                    // It may lie in a directory that is offline: no empty one is made in its place.
+                    self.host(key, Hosted::Offline);
+                }
+            }
         }
         Ok(())
     }

@@ -257,6 +257,15 @@ async fn a_future_log_whose_log_is_missing_takes_its_place_where_it_is_assigned(
     let Node { replicas, image } = node;
     replicas.shut_down(BrokerEpoch(1));
     drop((replicas, kept));
+    // Not while the directory of the other one is offline.
+    std::fs::rename(dir.path().join("0"), dir.path().join("away")).unwrap();
+    std::fs::write(dir.path().join("0"), "").unwrap();
+    let node = Node::open(dir.path(), image.clone(), "");
+    assert!(matches!(node.partition(0), Err(Error::Offline)));
+    assert!(!dir.path().join("1/t-0").exists());
+    drop(node);
+    std::fs::remove_file(dir.path().join("0")).unwrap();
+    std::fs::rename(dir.path().join("away"), dir.path().join("0")).unwrap();
     std::fs::remove_dir_all(dir.path().join("0/t-0")).unwrap();
     let node = Node::open(dir.path(), image, "");
     assert_eq!(directory_of(&node), directory_id(1));
