@@ -16,6 +16,10 @@ use crate::api::produce::Produce;
 use crate::api::testing::Node;
 use crate::api::txn_offset_commit::TxnOffsetCommit;
 use crate::api::write_txn_markers::WriteTxnMarkers;
+use crate::coordinator::LookUp;
+use crate::coordinator::groups::GroupCoordinator;
+use crate::coordinator::markers::Markers;
+use crate::coordinator::transactions::TransactionCoordinator;
 use crate::ids::Timestamp;
 use crate::log::Origin;
 use crate::messages::add_partitions_to_txn_request::{
@@ -38,6 +42,7 @@ use crate::messages::{
     OffsetFetchRequest, ProduceRequest, TopicName, TransactionalId, TxnOffsetCommitRequest,
     WriteTxnMarkersRequest, text,
 };
+use crate::metadata::{Delta, Image, MetadataListener as _, Published};
 use crate::record::{BatchBuilder, Producer};
 
 fn id() -> TransactionalId {
@@ -486,4 +491,51 @@ async fn a_new_coordinator_writes_the_markers_that_its_predecessor_did_not() {
     assert_eq!(loaded(&mut node).await, "Ongoing");
     assert_eq!(end(&mut node, 5, second, false).await.unwrap().epoch.0, 2);
     assert_eq!(completed(&mut node).await, "CompleteAbort");
+}
+
+/// A coordinator hears of an image before it is published; the one before names no partitions when a node starts.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_marker_is_left_out_by_an_image_of_before() {
+    let (mut node, first) = begin().await;
+    assert_eq!(produce(&mut node, 12, first, 0).await, ErrorCode::None);
+    decide(&node, first).await;
+    let (settings, clock) = (node.broker.settings(), node.broker.clock());
+    let look_up = || -> LookUp {
+        let replicas = node.broker.replicas().clone();
+        Box::new(move |topic, partition| replicas.get(topic, partition).ok())
+    };
+    let groups = Arc::new(GroupCoordinator::start(settings, clock.clone(), look_up()));
+    let timeout = std::time::Duration::from_secs(30);
+    let markers = Markers::new(look_up(), groups, clock.clone(), timeout);
+    let published = Arc::new(Published::of(Image::empty()));
+    let starting = TransactionCoordinator::start(
+        settings,
+        clock.clone(),
+        published.clone(),
+        Arc::new(markers),
+        look_up(),
+    );
+    let image = node.broker.image();
+    starting.apply(&image, &Delta::default());
+    let state = async || {
+        let describe = Request::Describe { id: "tx".into() };
+        match hear(starting.ask("tx", describe)).await {
+            Ok(Response::Describe(state)) => state.transaction_state.to_string(),
+            _ => String::new(),
+        }
+    };
+    while state().await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    // As much time as it had to go wrong.
+    for _ in 0..1000 {
+        assert_eq!(state().await, "PrepareCommit");
+        tokio::task::yield_now().await;
+    }
+    published.publish(image);
+    while state().await != "CompleteCommit" {
+        tokio::task::yield_now().await;
+    }
+    let data = read_committed(&mut node).await;
+    assert_eq!((data.last_stable_offset, data.high_watermark), (2, 2));
 }
