@@ -144,6 +144,11 @@ impl MetadataListener for TransactionCoordinator {
     fn apply(&self, image: &Arc<Image>, delta: &Delta) {
         let level = image.features().level(TRANSACTION_VERSION);
         self.runtime.machine().set_transaction_version(level);
+        let deleted = delta.deleted.values();
+        if deleted.into_iter().any(|it| &*it.name == TRANSACTION_STATE) {
+            // One that was created anew at once begins at the same epochs.
+            self.send_markers_of(Vec::new(), Offset(0));
+        }
         if let Some(led) = self.topic.follow(&self.runtime, image, delta) {
             self.send_markers_of(led, image.provenance().end_offset);
         }
