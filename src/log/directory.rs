@@ -317,7 +317,7 @@ impl LogDirectory {
         for (partition, log, high_watermark) in logs {
             recovery_points.insert(partition.clone(), log.recovery_point());
             high_watermarks.insert(partition.clone(), high_watermark);
-            if log.log_start_offset() > log.first_base_offset() {
+            if log.log_start_offset() > log.first_segment_offset() {
                 log_starts.insert(partition.clone(), log.log_start_offset());
             }
         }

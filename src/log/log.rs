@@ -287,12 +287,6 @@ impl Log {
         Offset(self.end_offset.load(Ordering::Acquire))
     }
 
-    /// Where the oldest segment begins: at or below the log start offset.
-    pub fn first_base_offset(&self) -> Offset {
-        let segments = self.segments.load();
-        segments.first().expect("a log has a segment").base_offset()
-    }
-
     /// Everything below it is on the device.
     pub fn recovery_point(&self) -> Offset {
         Offset(self.recovery_point.load(Ordering::Acquire))
