@@ -288,7 +288,7 @@ fn note_completed(prepared: Prepared, said: Result<Response, ErrorCode>, open: &
         // It is complete now, or is so already.
         ErrorCode::None | ErrorCode::InvalidTxnState | ErrorCode::InvalidProducerIdMapping => {}
         code => {
-            warn!(id = %prepared.id, error = code.name(), "a transaction is not complete yet");
+            debug!(id = %prepared.id, error = code.name(), "a transaction is not complete yet");
             open.retry(prepared, Vec::new());
         }
     }
