@@ -579,13 +579,9 @@ impl Replicas {
                 };
                 self.host(key, hosted);
             }
-            None => {
-                warn!(partition = %name, "the log that this future log comes from is missing");
-                if assigned == self.directories.id(directory) {
-                    // It may lie in a directory that is offline: no empty one is made in its place.
-                    self.host(key, Hosted::Offline);
-                }
-            }
+            // It may lie in a directory that is offline: no empty log is made in its place.
+            None if assigned == self.directories.id(directory) => self.host(key, Hosted::Offline),
+            None => warn!(partition = %name, "the log that this future log comes from is missing"),
         }
         Ok(())
     }
