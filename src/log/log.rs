@@ -242,6 +242,10 @@ impl Log {
         let recovered = recovery::recover(Arc::new(home), &config, &options)?;
         let active = recovered.active();
         let tail = Tail::new(active.base_offset(), recovered.end_offset, active.size());
+        // What was lost behind the log's end is written anew, and that was never compacted.
+        let cleaned_to = options
+            .cleaned_to
+            .filter(|offset| *offset <= recovered.end_offset);
         let appender = Appender {
             bytes_since_entry: recovered.bytes_since_entry,
             rolling_timestamp: recovered.rolling_timestamp,
@@ -260,7 +264,7 @@ impl Log {
             end_offset: AtomicI64::new(recovered.end_offset.0),
             start_offset: AtomicI64::new(recovered.start_offset.0),
             recovery_point: AtomicI64::new(recovered.recovery_point.0),
-            cleaned_to: AtomicI64::new(options.cleaned_to.map_or(-1, |offset| offset.0)),
+            cleaned_to: AtomicI64::new(cleaned_to.map_or(-1, |offset| offset.0)),
             append: Mutex::new(appender),
             epochs: Mutex::new(recovered.epochs),
             has_transactions: AtomicBool::new(recovered.producers.has_transactions()),

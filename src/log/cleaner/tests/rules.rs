@@ -428,7 +428,7 @@ fn lags_and_the_ratio_decide_on_a_run() {
 
 #[test]
 fn a_checkpoint_outside_the_log_is_not_believed() {
-    let (_fixture, log) = fixture();
+    let (fixture, log) = fixture();
     put(&log, &[("a", Some("1")), ("a", Some("2"))]);
     log.roll(NOW).unwrap();
     log.set_cleaned_to(Some(Offset(99)));
@@ -446,14 +446,29 @@ fn a_checkpoint_outside_the_log_is_not_believed() {
     assert_eq!(log.cleaned_to(), Some(Offset(2)));
     log.truncate_to(Offset(1)).unwrap();
     assert!(log.cleaned_to() <= Some(Offset(1)));
+    drop(log);
+    // What is appended behind the end of a log that has lost records was never compacted.
+    let log = fixture.open_with(LogOptions {
+        cleaned_to: Some(Offset(3)),
+        ..LogOptions::default()
+    });
+    put(
+        &log,
+        &[("a", Some("3")), ("a", Some("4")), ("a", Some("5"))],
+    );
+    log.roll(NOW).unwrap();
+    clean_at(&log, NOW).unwrap();
+    let last = log.log_end_offset().0 - 1;
+    assert_eq!(keys(&log), pairs(&[(last, "a")]));
 }
 
 #[test]
 fn the_checkpoint_is_read_with_the_directory() {
     let dir = tempfile::tempdir().unwrap();
-    let checkpoint = dir.path().join("cleaner-offset-checkpoint");
     std::fs::create_dir(dir.path().join("t-0")).unwrap();
-    std::fs::write(checkpoint, "0\n1\nt 0 7\n").unwrap();
+    for name in ["cleaner-offset-checkpoint", "log-start-offset-checkpoint"] {
+        std::fs::write(dir.path().join(name), "0\n1\nt 0 7\n").unwrap();
+    }
     let directory = LogDirectory::open(dir.path().to_owned(), Storage::default()).unwrap();
     let found = directory.partitions().unwrap();
     let log = directory
