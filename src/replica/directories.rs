@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::config::PartitionConfig;
 use super::flusher::Flusher;
 use super::partition::Partition;
-use crate::config::Settings;
+use crate::config::CurrentSettings;
 use crate::ids::{DirectoryId, Offset, SteadyTime, Timestamp, TopicId, TopicPartition};
 use crate::log::checkpoints::{CLEANER, HIGH_WATERMARK, Offsets, RECOVERY_POINT};
 use crate::log::directory::{Kind, LogDirectory, PartitionDirectory};
@@ -48,8 +48,7 @@ pub(super) struct Opened {
 #[derive(Debug)]
 pub(super) struct Directories {
     all: Vec<Directory>,
-    recovery_threads: usize,
-    producer_id_expiration_ms: i64,
+    settings: CurrentSettings,
 }
 
 #[derive(Debug)]
@@ -73,7 +72,8 @@ struct Directory {
 }
 
 impl Directories {
-    pub(super) fn new(settings: &Settings, directories: Vec<LogDir>) -> Directories {
+    pub(super) fn new(current: &CurrentSettings, directories: Vec<LogDir>) -> Directories {
+        let settings = current.file();
         let flushes_max = usize::try_from(settings.background_threads()).unwrap_or(1);
         let reserve_bytes = settings.long("log.reserve.bytes");
         let all = directories.into_iter().map(|given| {
@@ -95,10 +95,7 @@ impl Directories {
         });
         Directories {
             all: all.collect(),
-            recovery_threads: usize::try_from(settings.num_recovery_threads_per_data_dir())
-                .unwrap_or(1)
-                .max(1),
-            producer_id_expiration_ms: settings.producer_id_expiration().as_millis() as i64,
+            settings: current.clone(),
         }
     }
 
@@ -233,6 +230,11 @@ impl Directories {
         wanted: &(impl Fn(&Found) -> Option<Arc<PartitionConfig>> + Sync),
         now: Timestamp,
     ) -> Vec<Opened> {
+        let recovery_threads =
+            usize::try_from(self.settings.now().num_recovery_threads_per_data_dir())
+                .unwrap_or(1)
+                .max(1);
+        let producer_id_expiration_ms = self.producer_id_expiration_ms();
         let opened = Mutex::new(Vec::new());
         thread::scope(|scope| {
             // Let go of by each thread that opens logs; the last one ends the telling.
@@ -243,19 +245,14 @@ impl Directories {
                     files.progress().found(found.len());
                 }
                 let next = Arc::new(AtomicUsize::new(0));
-                for _ in 0..self.recovery_threads.min(found.len()) {
+                for _ in 0..recovery_threads.min(found.len()) {
                     let (found, next, opened) = (found.clone(), next.clone(), &opened);
                     let going_on = going_on.clone();
                     scope.spawn(move || {
                         let _going_on = going_on;
                         while let Some(found) = found.get(next.fetch_add(1, Ordering::Relaxed)) {
-                            let one = directory.open(
-                                found,
-                                at,
-                                wanted,
-                                now,
-                                self.producer_id_expiration_ms,
-                            );
+                            let one =
+                                directory.open(found, at, wanted, now, producer_id_expiration_ms);
                             lock(opened).extend(one);
                             if let Some(files) = &directory.files {
                                 files.progress().opened_one();
@@ -330,6 +327,11 @@ impl Directories {
         futures.flatten().collect()
     }
 
+    /// `producer.id.expiration.ms`, as it is now.
+    fn producer_id_expiration_ms(&self) -> i64 {
+        self.settings.now().producer_id_expiration().as_millis() as i64
+    }
+
     /// Opens a log that was found.
     pub(super) fn open_found(
         &self,
@@ -340,7 +342,7 @@ impl Directories {
     ) -> Result<Log, log::Error> {
         let files = self.usable(directory)?;
         files
-            .open_log(found, config, now, self.producer_id_expiration_ms)
+            .open_log(found, config, now, self.producer_id_expiration_ms())
             .inspect_err(|error| files.health().judge_write(error))
     }
 

@@ -72,7 +72,7 @@ impl Replicas {
         directories: Vec<LogDir>,
     ) -> Replicas {
         let settings = settings.into();
-        let directories = Directories::new(settings.file(), directories);
+        let directories = Directories::new(&settings, directories);
         directories.cordon(settings.file().list("cordoned.log.dirs"));
         Replicas {
             node: settings.file().node_id(),

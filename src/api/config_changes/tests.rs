@@ -11,13 +11,16 @@ use crate::api::describe_configs::DescribeConfigs;
 use crate::api::incremental_alter_configs::IncrementalAlterConfigs;
 use crate::api::list_config_resources::ListConfigResources;
 use crate::api::testing::Node;
-use crate::ids::{KafkaUuid, PartitionIndex};
+use crate::clock::Clock;
+use crate::ids::{KafkaUuid, LeaderEpoch, PartitionIndex, ProducerEpoch, ProducerId};
+use crate::log::Origin;
 use crate::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use crate::messages::list_config_resources_response::ConfigResource;
 use crate::messages::{
     DescribeConfigsResponse, IncrementalAlterConfigsRequest, ListConfigResourcesResponse, Message,
     Request, Writer, text,
 };
+use crate::record::{BatchBuilder, Producer};
 use crate::replica::Partition;
 
 fn unhex(text: &str) -> Bytes {
@@ -211,4 +214,35 @@ async fn what_was_set_holds_after_a_restart() {
         drop((partition, settings));
         node = node.restarted().await;
     }
+}
+
+#[tokio::test]
+async fn logs_are_opened_with_what_was_set() {
+    let mut node = Node::start().await;
+    let topic = node.create_topic("t", 1, &[]).await;
+    let log = |node: &Node| {
+        let replicas = node.broker.replicas();
+        let partition = replicas.get(KafkaUuid(topic), PartitionIndex(0));
+        partition.unwrap().log().clone()
+    };
+    let an_hour_ago = Clock::system().now().plus_ms(-3_600_000);
+    let mut batch = BatchBuilder::new().producer(Producer {
+        id: ProducerId(7),
+        epoch: ProducerEpoch(0),
+        base_sequence: 0,
+    });
+    batch.append(an_hour_ago, None, Some(b"value"));
+    log(&node)
+        .append_as_leader(
+            &batch.build_valid(),
+            LeaderEpoch(0),
+            Origin::Coordinator,
+            an_hour_ago,
+        )
+        .unwrap();
+    node = node.restarted().await;
+    assert_eq!(log(&node).producers().len(), 1);
+    set(&mut node, 4, "", "producer.id.expiration.ms", Some("60000")).await;
+    node = node.restarted().await;
+    assert_eq!(log(&node).producers().len(), 0);
 }
