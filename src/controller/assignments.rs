@@ -77,8 +77,12 @@ impl Machine {
                     }
                     let event = match target.is_online(image) {
                         false => Some(Event::DirectoryLost(target.node, target.directory)),
-                        // It may lead again.
-                        true if partition.leader.is_none() => Some(Event::Added(target.node)),
+                        // It may lead again, but for a broker that is about to go: it would lead until it is gone.
+                        true if partition.leader.is_none()
+                            && image.brokers().is_active(target.node) =>
+                        {
+                            Some(Event::Added(target.node))
+                        }
                         true => None,
                     };
                     if let Some(event) = event {
@@ -157,7 +161,9 @@ mod tests {
     use crate::ids::{LeaderEpoch, SteadyTime};
     use crate::messages::BrokerId;
     use crate::messages::assign_replicas_to_dirs_request::{DirectoryData, PartitionData};
-    use crate::messages::records::metadata::{PartitionRecord, RegisterBrokerRecord, TopicRecord};
+    use crate::messages::records::metadata::{
+        BrokerRegistrationChangeRecord, PartitionRecord, RegisterBrokerRecord, TopicRecord,
+    };
     use crate::metadata::Provenance;
 
     const TOPIC: Uuid = Uuid::from_u128(0xa);
@@ -169,6 +175,7 @@ mod tests {
             broker_id: 1,
             broker_epoch: 5,
             log_dirs: vec![ONLINE],
+            fenced: false,
             ..Default::default()
         };
         let topic = TopicRecord {
@@ -277,6 +284,22 @@ mod tests {
             (lost.directories, lost.leader),
             (vec![KafkaUuid(LOST)], None)
         );
+    }
+
+    #[test]
+    fn a_broker_that_shuts_down_leads_nothing_again() {
+        let (lost, ..) = assign(&image(), 5, LOST, TOPIC, &[0]);
+        let going = BrokerRegistrationChangeRecord {
+            broker_id: 1,
+            broker_epoch: 5,
+            in_controlled_shutdown: 1,
+            ..Default::default()
+        };
+        let going = lost.apply(&[going.into()], Provenance::default());
+        let (after, _, codes) = assign(&going.unwrap().0, 5, ONLINE, TOPIC, &[0]);
+        assert_eq!((codes, partition(&after).leader), (vec![0], None));
+        let (after, ..) = assign(&lost, 5, ONLINE, TOPIC, &[0]);
+        assert_eq!(partition(&after).leader, Some(NodeId(1)));
     }
 
     #[test]
