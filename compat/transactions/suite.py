@@ -18,7 +18,9 @@ import isolation  # noqa: E402 (beside this file)
 
 LIMIT = 420
 SETTINGS = {"log.segment.bytes": "1048576", "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
-            "transaction.state.log.num.partitions": "3", "offsets.topic.num.partitions": "3"}
+            "transaction.state.log.num.partitions": "3", "offsets.topic.num.partitions": "3",
+            # Small: the dump-log suite reads them after us, and Kafka's tool checks a time index in quadratic time.
+            "transaction.state.log.segment.bytes": "1048576"}
 SECONDS = {False: 60, True: 600}
 PARTITIONS, PRODUCERS = 4, 4
 PAUSE = (1.0, 5.0)      # seconds between two kills
