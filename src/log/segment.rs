@@ -6,7 +6,7 @@
 //! (org.apache.kafka.storage.internals.log.LogSegment)
 
 use std::fs::File;
-use std::io::{ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -102,6 +102,11 @@ impl Segment {
         self.home.file(self.base_offset, LOG_SUFFIX)
     }
 
+    /// Names the file of an error, once there is one: the path costs more than what is done to the file.
+    pub(super) fn io(&self, suffix: &str) -> impl FnOnce(io::Error) -> Error {
+        move |error| Error::io(&self.home.file(self.base_offset, suffix))(error)
+    }
+
     #[cfg(test)]
     pub(crate) fn is_open(&self) -> bool {
         self.log.load().is_some()
@@ -137,7 +142,7 @@ impl Segment {
     pub(super) fn expect_present(&self) -> Result<(), Error> {
         if self.is_removed() {
             let error = std::io::Error::new(ErrorKind::NotFound, "dropped or replaced");
-            return Err(Error::io(&self.path())(error));
+            return Err(self.io(LOG_SUFFIX)(error));
         }
         Ok(())
     }
@@ -188,7 +193,7 @@ impl Segment {
         self.home
             .fs
             .write_at(&file, parts, position)
-            .map_err(Error::io(&self.path()))
+            .map_err(self.io(LOG_SUFFIX))
     }
 
     /// Lets readers see the file up to `size`.
@@ -474,7 +479,7 @@ impl Segment {
         self.home
             .fs
             .set_len(&file, size)
-            .map_err(Error::io(&self.path()))?;
+            .map_err(self.io(LOG_SUFFIX))?;
         self.size.store(size, Ordering::Release);
         self.truncate_indexes(size, offset)?;
         // The time index has not every batch: what is the largest now is looked up before the next append is.

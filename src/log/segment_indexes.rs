@@ -11,7 +11,7 @@ use super::error::Error;
 use super::fs::{self as files, Fs, Mode};
 use super::index::{Entry, Index, OffsetEntry, TimeEntry};
 use super::scan::{Scan, UNVERIFIED};
-use super::segment::{Segment, lock, remove_file};
+use super::segment::{LOG_SUFFIX, Segment, lock, remove_file};
 use super::transactions::{self, AbortedTransaction};
 use crate::ids::Offset;
 
@@ -203,7 +203,7 @@ impl Segment {
         let (offsets_file, times_file) =
             (self.create::<OffsetEntry>()?, self.create::<TimeEntry>()?);
         let fs = &*self.home.fs;
-        let io = |error| Error::io(&self.path())(error);
+        let io = |error| self.io(LOG_SUFFIX)(error);
         let mut indexed = 0;
         while let Some((position, header)) =
             scan.next(UNVERIFIED).map_err(|fault| self.error(fault))?
@@ -443,7 +443,7 @@ impl Segment {
         let index = index
             .as_mut()
             .ok_or_else(|| Error::corrupt(&self.path(), 0, "no index can be made"))?;
-        f(index, file.as_ref()).map_err(Error::io(&self.home.file(self.base_offset, E::SUFFIX)))
+        f(index, file.as_ref()).map_err(self.io(E::SUFFIX))
     }
 
     /// Opens an index file and reads it if it is not in memory. Leaves no index when the file is missing or wrong.

@@ -13,7 +13,7 @@ use tracing::warn;
 use super::error::Error;
 use super::index::{OffsetEntry, TimeEntry};
 use super::scan::{Fault, Scan, UNVERIFIED};
-use super::segment::{LOOKUP_BYTES, Segment, lock};
+use super::segment::{LOG_SUFFIX, LOOKUP_BYTES, Segment, lock};
 use crate::ids::{Offset, Timestamp};
 use crate::record::BatchHeader;
 use crate::record::batch::HEADER_LEN;
@@ -40,7 +40,7 @@ impl Segment {
         }
         let mut bytes = [0; HEADER_LEN];
         file.read_exact_at(&mut bytes, position)
-            .map_err(Error::io(&self.path()))?;
+            .map_err(self.io(LOG_SUFFIX))?;
         let header = BatchHeader::parse(&bytes).ok();
         Ok(header
             .filter(|header| position + header.size() as u64 <= size && self.is_of(entry, header)))
