@@ -2,6 +2,8 @@
 import os
 import pathlib
 import subprocess
+import tempfile
+import threading
 
 from . import cache
 from .process import Child, call, must
@@ -86,10 +88,10 @@ def broker_command(properties):
 
 
 class Tools:
-    """Kafka's tools pointed at one broker."""
+    """Kafka's tools pointed at one broker: each call in a JVM of its own, or those without an input in the one given."""
 
-    def __init__(self, address, log):
-        self.address, self.log = address, log
+    def __init__(self, address, log, jvm=None):
+        self.address, self.log, self.jvm = address, log, jvm
 
     def arguments(self, tool, args):
         bootstrap = "--broker-list" if tool == "replica-verification" else "--bootstrap-server"
@@ -101,14 +103,61 @@ class Tools:
 
     def __call__(self, tool, *args, stdin="", limit=90, heap=None, merge=True):
         """Runs the tool; (exit status or None, output and errors as one text; with merge=False the output alone)."""
-        argv = [*command(tool, heap), *self.arguments(tool, args)]
-        result = call(argv, limit, stdin=stdin.encode(), merge=merge)
-        text = result.output.decode("utf-8", "replace")
+        if self.jvm and not (stdin or heap):
+            status, text = self.jvm.output(tool, *self.arguments(tool, args), limit=limit, merge=merge)
+        else:
+            result = call([*command(tool, heap), *self.arguments(tool, args)], limit, stdin=stdin.encode(), merge=merge)
+            status, text = result.status, result.output.decode("utf-8", "replace")
         with open(self.log, "a") as log:
-            log.write(f"$ {tool} {' '.join(map(str, args))}\nexit {result.status}\n{text[:4000]}\n")
-        return result.status, text
+            log.write(f"$ {tool} {' '.join(map(str, args))}\nexit {status}\n{text[:4000]}\n")
+        return status, text
 
     def start(self, tool, *args):
         """The tool as a process beside the test; its errors go to the log."""
         with open(self.log, "a") as log:
             return Child([*command(tool), *self.arguments(tool, args)], stdin=subprocess.DEVNULL, errors=log)
+
+
+class Jvm:
+    """Kafka's tools in a JVM that stays, for many calls: most of a tool's time is its start. One call at a time.
+
+    Not for what reads its input, nor where the tool's own loggers matter: what they say goes to the log.
+    """
+
+    SOURCE = pathlib.Path(__file__).parent / "Tools.java"
+
+    def __init__(self, log, heap="512m"):
+        self.heap, self.log, self.child, self.calls, self.lock = heap, log, None, 0, threading.Lock()
+
+    def output(self, tool, *args, limit=90, merge=True):
+        """One call: the exit status (None when it took too long), and the output as text, with the errors if they are merged."""
+        with tempfile.NamedTemporaryFile() as printed, tempfile.NamedTemporaryFile() as errors:
+            try:
+                status = self(printed.name, tool, *args, errors="" if merge else errors.name, limit=limit)
+            except TimeoutError:
+                status = None
+            return status, printed.read().decode("utf-8", "replace")
+
+    def __call__(self, printed, tool, *args, errors="", limit=90):
+        """The exit status of one call. What it prints goes to the file `printed`, its errors to the file `errors` or the same."""
+        with self.lock:
+            if self.child is None:
+                with open(self.log, "ab") as log:
+                    self.child = Child([*java(home(), ["-XX:+UseSerialGC", f"-Xmx{self.heap}"]), self.SOURCE],
+                                       stdin=subprocess.PIPE, errors=log)
+            words = "\t".join(map(str, (printed, errors, TOOLS[tool], *args)))
+            assert "\n" not in words, words
+            self.calls += 1
+            try:
+                self.child.process.stdin.write(words.encode() + b"\n")
+                self.child.process.stdin.flush()
+                answers = self.child.wait_for(lambda lines: lines[self.calls - 1:], limit, f"{tool} {' '.join(map(str, args))[-300:]}")
+            except (AssertionError, OSError) as err:
+                self.close()
+                raise TimeoutError(str(err)) from err
+            return int(answers[0])
+
+    def close(self):
+        if self.child:
+            self.child.kill()
+            self.child, self.calls = None, 0

@@ -70,6 +70,7 @@ def run_suite(name, options, data):
         traceback.print_exc()
         report.add("the suite runs to its end", False, f"{type(err).__name__}: {err}")
     finally:
+        suite.jvm.close()
         for each in suite.brokers:
             check_end(each, report)
             if each.data.exists():

@@ -32,6 +32,7 @@ class Suite:
         self.logs.mkdir(parents=True)
         self.broker = None
         self.brokers = []
+        self.jvm = kafka.Jvm(self.logs / "tools-jvm.log")  # for quick calls of Kafka's tools; started by the first
 
     def new_broker(self, name="broker", settings=()):
         """A broker of the kind under test on a fresh data directory, not started yet. It is stopped with the suite."""
