@@ -31,7 +31,7 @@ def parse(argv):
     p.add_argument("--broker", choices=sorted(broker.KINDS), default="dohle")
     p.add_argument("--binary", type=pathlib.Path, help="a Dohle binary; without it a release is built")
     p.add_argument("--only", default="", metavar="REGEX", help="only tests whose name matches")
-    p.add_argument("--full", action="store_true", help="the long form of perf, kill9, compaction and fuzz")
+    p.add_argument("--full", action="store_true", help="the long form of perf, kill9, transactions, compaction and fuzz")
     p.add_argument("--skip-long", action="store_true", help="leave out not-yet tests that take minutes to fail")
     p.add_argument("--work", type=pathlib.Path, default=REPOSITORY / "target/compat", help="logs and data go there")
     options = p.parse_args(argv)

@@ -1,69 +1,50 @@
 """A transactional producer that goes on whatever happens to the broker, and says what it does.
 
-Each transaction writes a few values to a few partitions, and is then committed, aborted or left open (a crash).
-Lines: 'begin T', 'write T P VALUE', 'commit T', 'committed T', 'abort T', 'aborted T', 'unknown T' (nobody can know), 'end'.
-Ends at SIGTERM.
+    worker.py BROKER TOPIC PARTITIONS NAME INCARNATION SEED patient|hasty
+
+Each transaction writes a few values to a few partitions, reads along what others have committed, and is then committed,
+aborted, or left until it times out. Each line has the time before it: 'begin T', 'write T P VALUE', 'read T P OFFSET VALUE',
+'commit T', 'committed T', 'abort T', 'aborted T', 'unknown T' (nobody can know). Ends at SIGTERM. WriteWorker.java does
+the same with the Java client.
 """
 import random
-import signal
 import sys
+import time
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 
-broker, topic, partitions, name, incarnation = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5]
-some = random.Random(f"{sys.argv[6]}/{name}/{incarnation}")
-stop = []
-signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
+import clients
+from clients import say, stop
+
+broker, topic, partitions, name, incarnation, seed, patience = sys.argv[1:]
+partitions = int(partitions)
+hasty = patience == "hasty"
+settings = clients.HASTY if hasty else clients.PATIENT
+some = random.Random(f"{seed}/{name}/{incarnation}")
 number = 0
 
 
-def say(*words):
-    # In one write: a line is said whole or not at all, however this process ends and whatever PYTHONUNBUFFERED says.
-    sys.stdout.write(" ".join(words) + "\n")
-    sys.stdout.flush()
-
-
-def producer():
-    made = Producer({"bootstrap.servers": broker, "transactional.id": name, "transaction.timeout.ms": 8000,
-                     "linger.ms": 1, "reconnect.backoff.max.ms": 200, "topic.metadata.refresh.interval.ms": 1000,
-                     "socket.timeout.ms": 5000})
-    while not stop:
-        try:
-            made.init_transactions(10)
-            return made
-        except KafkaException as err:
-            if not err.args[0].retriable():
-                raise
-    return None
-
-
-def transaction(client):
+def transaction(client, others):
     """One transaction; whether the client can go on."""
     global number
     number += 1
     t = f"{name}:{incarnation}:{number}"
     say("begin", t)
     client.begin_transaction()
-    count = some.randint(1, 6)
-    for n in range(count):
-        p = some.randrange(partitions)
-        value = f"{t}:{n}"
-        say("write", t, str(p), value)
+    for n in range(some.randint(1, 6)):
+        p, value = some.randrange(partitions), f"{t}:{n}"
+        say("write", t, p, value)
         client.produce(topic, value, partition=p)
         client.poll(0)
         if some.random() < 0.1:
             client.flush(5)
-    commit = some.random() < 0.75
+    read_along(others, t)
+    if hasty and some.random() < 0.05:
+        time.sleep(some.uniform(1.0, 4.0))      # about as long as the coordinator waits
     try:
-        if commit:
+        if some.random() < 0.75:
             say("commit", t)
-            while True:
-                try:
-                    client.commit_transaction(10)
-                    break
-                except KafkaException as err:
-                    if not err.args[0].retriable():
-                        raise
+            clients.commit(client)
             say("committed", t)
         else:
             say("abort", t)
@@ -71,24 +52,32 @@ def transaction(client):
             say("aborted", t)
         return True
     except KafkaException as err:
-        if err.args[0].txn_requires_abort():
-            try:
-                client.abort_transaction(30)
-                say("aborted", t)
-                return True
-            except KafkaException:
-                pass
-        say("unknown", t)
-        return False
+        whole = clients.aborted(client, err)
+        say("aborted" if whole else "unknown", t)
+        return whole
 
 
-client = producer()
+def read_along(others, t):
+    for record in others.consume(20, 0.02):
+        if not record.error():
+            say("read", t, record.partition(), record.offset(), record.value().decode())
+
+
+def committed_by_others():
+    made = Consumer({"bootstrap.servers": broker, "group.id": "none", "enable.auto.commit": False, "fetch.wait.max.ms": 50,
+                     "isolation.level": "read_committed", "auto.offset.reset": "error", **clients.COMMON})
+    made.assign([TopicPartition(topic, p, OFFSET_END) for p in range(partitions)])
+    return made
+
+
+clients.until_terminated()
+others = committed_by_others()
+client = clients.producer(broker, name, settings)
 while client and not stop:
     try:
-        if not transaction(client):
-            client = producer()
+        if not transaction(client, others):
+            client = clients.producer(broker, name, settings)
     except KafkaException as err:
         # Fenced by its own next incarnation, or fatal otherwise: what was open comes to nothing or is already decided.
         say("unknown", f"{name}:{incarnation}:{number}")
-        client = producer()
-say("end")
+        client = clients.producer(broker, name, settings)
