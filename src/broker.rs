@@ -48,6 +48,16 @@ pub enum Failure {
     Directories(#[from] directories::Unusable),
 }
 
+impl Failure {
+    /// Whether what is left of the node can be stopped cleanly all the same.
+    pub fn leaves_logs(&self) -> bool {
+        matches!(
+            self,
+            Failure::Directories(directories::Unusable::Untold { .. })
+        )
+    }
+}
+
 /// What went wrong while a node stopped; it has stopped all the same.
 #[derive(Debug, thiserror::Error)]
 pub enum StopError {
@@ -167,7 +177,7 @@ impl Broker {
     pub async fn failed(&self) -> Failure {
         tokio::select! {
             () = self.controller.closed() => Failure::Controller(controller::Error::Stopped),
-            unusable = directories::unusable(&self.settings, &self.replicas) => unusable.into(),
+            unusable = directories::unusable(&self.settings, &self.replicas, &self.lifecycle) => unusable.into(),
         }
     }
 

@@ -27,7 +27,7 @@ use dohle::tool::transactions::Transactions;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// Where a node without a settings file keeps its data.
 const DATA_DIR: &str = "dohle-data";
@@ -184,7 +184,13 @@ async fn run(settings: Settings, started: Instant) -> Result<(), Box<dyn Error>>
     let name = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
-        error = server.failed() => return Err(error.into()),
+        error = server.failed() => {
+            if error.leaves_logs() {
+                error!("{error}: stopping");
+                server.stop().await?;
+            }
+            return Err(error.into());
+        }
     };
     info!("{name}: stopping");
     server.stop().await?;

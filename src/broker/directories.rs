@@ -44,6 +44,13 @@ pub enum Unusable {
         first: PathBuf,
         second: PathBuf,
     },
+    #[error(
+        "the controller was not told within {timeout:?} that log directory {directory} has failed"
+    )]
+    Untold {
+        directory: DirectoryId,
+        timeout: Duration,
+    },
     #[error("a log that was replaced by one in another directory: {0}")]
     Supersede(log::Error),
 }
@@ -143,8 +150,22 @@ fn same_epoch(mut stops: impl Iterator<Item = Option<BrokerEpoch>>) -> Option<Br
     stops.all(|other| other == Some(first)).then_some(first)
 }
 
-/// Resolves when the metadata log's directory has failed, or the last of all.
-pub(super) async fn unusable(settings: &Settings, replicas: &Replicas) -> Unusable {
+/// Resolves when the node cannot go on with its directories: that of the metadata log has failed, or the last of all, or
+/// the controller is not told of one in time.
+pub(super) async fn unusable(
+    settings: &Settings,
+    replicas: &Replicas,
+    lifecycle: &Lifecycle,
+) -> Unusable {
+    let timeout = settings.long("log.dir.failure.timeout.ms");
+    let timeout = Duration::from_millis(u64::try_from(timeout).unwrap_or(0));
+    tokio::select! {
+        unusable = too_few(settings, replicas) => unusable,
+        directory = lifecycle.untold(timeout) => Unusable::Untold { directory, timeout },
+    }
+}
+
+async fn too_few(settings: &Settings, replicas: &Replicas) -> Unusable {
     let mut state = replicas.directory_state();
     loop {
         let online = state.borrow_and_update().online.clone();

@@ -3,13 +3,14 @@
 //!
 //! In a combined process the controller is a call away; what is said is the same as over the wire.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
 use crate::config::features::FEATURES;
@@ -121,6 +122,8 @@ pub struct Lifecycle {
     incarnation_id: KafkaUuid,
     epoch: BrokerEpoch,
     fenced: watch::Sender<bool>,
+    /// The failed directories that the controller has answered for.
+    told: watch::Sender<Vec<DirectoryId>>,
     heartbeats: std::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -159,6 +162,7 @@ impl Lifecycle {
             incarnation_id,
             epoch,
             fenced: watch::Sender::new(true),
+            told: watch::Sender::default(),
             heartbeats: std::sync::Mutex::default(),
         }))
     }
@@ -201,6 +205,44 @@ impl Lifecycle {
         self.fenced.subscribe()
     }
 
+    /// Resolves with a log directory that failed so long ago without the controller having taken note of it, which goes
+    /// on believing in what lies there. (BrokerLifecycleManager.OfflineDirBrokerFailureEvent; KIP-858)
+    pub async fn untold(&self, timeout: Duration) -> DirectoryId {
+        let (mut directories, mut told) =
+            (self.identity.directories.clone(), self.told.subscribe());
+        let mut deadlines: HashMap<DirectoryId, Instant> = HashMap::new();
+        loop {
+            let offline = directories.borrow_and_update().offline.clone();
+            let known = told.borrow_and_update().clone();
+            for directory in offline {
+                match known.contains(&directory) {
+                    true => drop(deadlines.remove(&directory)),
+                    false => drop(
+                        deadlines
+                            .entry(directory)
+                            .or_insert(Instant::now() + timeout),
+                    ),
+                }
+            }
+            let first = deadlines.iter().min_by_key(|(_, deadline)| **deadline);
+            let first = first.map(|(directory, deadline)| (*directory, *deadline));
+            let due = async {
+                match first {
+                    Some((directory, deadline)) => {
+                        sleep_until(deadline).await;
+                        directory
+                    }
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Ok(()) = directories.changed() => {}
+                Ok(()) = told.changed() => {}
+                directory = due => return directory,
+            }
+        }
+    }
+
     /// Hands the broker's leaderships over and waits until the controller lets it go. Whoever calls stops serving and
     /// closes the logs afterwards.
     pub async fn shut_down(&self) -> Result<(), Error> {
@@ -239,6 +281,9 @@ impl Lifecycle {
             Answer::BrokerHeartbeat(response) if response.error_code == ErrorCode::None.code() => {
                 self.fenced.send_if_modified(|fenced| {
                     std::mem::replace(fenced, response.is_fenced) != response.is_fenced
+                });
+                self.told.send_if_modified(|told| {
+                    std::mem::replace(told, directories.offline.clone()) != directories.offline
                 });
                 Ok(response)
             }

@@ -144,7 +144,7 @@ pub const BROKER_KEYS: &[Key] = &[
     int("log.cleaner.threads", "1").min(0).cluster_wide().acts(),
     list("log.cleanup.policy", "delete").distinct(&["compact", "delete"]).cluster_wide().acts(),
     list("log.dir", "/tmp/kafka-logs").filled(&[]).acts(),
-    long("log.dir.failure.timeout.ms", "30000").min(1),
+    long("log.dir.failure.timeout.ms", "30000").min(1).acts(),
     unset(Kind::List, "log.dirs").filled(&[]).acts(),
     string("log.flush.acks", "none").one_of(&["none", "all"]).own().acts(),
     long("log.flush.interval.messages", "9223372036854775807").min(1).cluster_wide().acts(),

@@ -8,6 +8,7 @@ use crate::ids::ProducerId;
 use crate::metadata::Broker;
 
 const CLUSTER: &str = "iLS0uiGERKmfDSVKnktFhg";
+const DIRECTORY: &str = "COe65uGBs90xGE9tsi6Zhw";
 
 struct Node {
     controller: Arc<Controller>,
@@ -40,12 +41,21 @@ impl Node {
         cluster_id: &str,
         previous: Option<BrokerEpoch>,
     ) -> Result<Arc<Lifecycle>, Error> {
-        let addresses = [("PLAINTEXT".into(), "127.0.0.1:31234".parse().unwrap())];
         let directories = DirectoryState {
-            online: vec![DirectoryId::parse("COe65uGBs90xGE9tsi6Zhw").unwrap()],
+            online: vec![DirectoryId::parse(DIRECTORY).unwrap()],
             ..DirectoryState::default()
         };
         let (_, directories) = watch::channel(directories);
+        self.register_with(cluster_id, previous, directories).await
+    }
+
+    async fn register_with(
+        &self,
+        cluster_id: &str,
+        previous: Option<BrokerEpoch>,
+        directories: watch::Receiver<DirectoryState>,
+    ) -> Result<Arc<Lifecycle>, Error> {
+        let addresses = [("PLAINTEXT".into(), "127.0.0.1:31234".parse().unwrap())];
         let identity = Identity::of(
             &self.settings,
             cluster_id,
@@ -144,4 +154,35 @@ async fn producer_ids_are_never_given_twice() {
         }
         assert_eq!(ids.next().await, Err(ErrorCode::CoordinatorLoadInProgress));
     }
+}
+
+#[tokio::test]
+async fn a_failed_directory_of_which_the_controller_is_not_told_in_time_is_one_too_many() {
+    const SOON: Duration = Duration::from_millis(1);
+    const NEVER: Duration = Duration::from_secs(3600);
+    let directory = tempfile::tempdir().unwrap();
+    let node = Node::start(directory.path()).await;
+    let (first, second) = (DirectoryId::parse(DIRECTORY).unwrap(), KafkaUuid::random());
+    let state = |online: &[DirectoryId], offline: &[DirectoryId]| DirectoryState {
+        online: online.to_vec(),
+        offline: offline.to_vec(),
+        ..DirectoryState::default()
+    };
+    let (states, receiver) = watch::channel(state(&[first, second], &[]));
+    let lifecycle = node.register_with(CLUSTER, None, receiver).await.unwrap();
+    lifecycle.unfence().await.unwrap();
+
+    // The controller is told at once.
+    let mut told = lifecycle.told.subscribe();
+    states.send_replace(state(&[second], &[first]));
+    told.wait_for(|told| *told == [first]).await.unwrap();
+    let untold = lifecycle.untold(SOON);
+    tokio::pin!(untold);
+    assert!(timeout(20 * SOON, &mut untold).await.is_err());
+
+    // There is no controller any more.
+    node.controller.stop().await.unwrap();
+    states.send_replace(state(&[], &[first, second]));
+    assert!(timeout(20 * SOON, lifecycle.untold(NEVER)).await.is_err());
+    assert_eq!(untold.await, second);
 }
