@@ -23,6 +23,7 @@ use tracing::{info, warn};
 
 use super::checkpoints::{self, Offsets};
 use super::config::LogConfig;
+use super::deleted::DeletedFiles;
 use super::error::Error;
 use super::fs as files;
 use super::health::Health;
@@ -96,6 +97,7 @@ impl LogDirectory {
     pub fn open(path: PathBuf, storage: Storage) -> Result<LogDirectory, Error> {
         let storage = Storage {
             health: Arc::new(Health::of(storage.fs.clone(), path.clone())),
+            deleted: Arc::default(),
             ..storage
         };
         storage
@@ -144,6 +146,11 @@ impl LogDirectory {
     /// Whether it can be used; wait on it to hear of its failure.
     pub fn health(&self) -> &Arc<Health> {
         &self.storage.health
+    }
+
+    /// The files of its logs that are to be removed.
+    pub fn deleted(&self) -> &DeletedFiles {
+        &self.storage.deleted
     }
 
     /// The broker epoch of the last run if that stopped cleanly; -1 where it knew none.

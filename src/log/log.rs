@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::config::LogConfig;
+use super::deleted::DeletedFiles;
 use super::epochs::{EpochEntry, Epochs};
 use super::error::Error;
 use super::fs::{Disk, Fs};
@@ -20,7 +21,6 @@ use super::open_segments::{Home, OpenSegments};
 use super::producers::{ProducerState, Producers};
 use super::progress::Progress;
 use super::recovery;
-use super::retention::Deleted;
 use super::segment::{Segment, lock};
 use crate::ids::{LeaderEpoch, Offset, Timestamp};
 use crate::messages::Records;
@@ -38,6 +38,8 @@ pub struct Storage {
     pub open: Arc<OpenSegments>,
     /// Of the log directory that holds them; each [`LogDirectory`](super::directory::LogDirectory) has its own.
     pub health: Arc<Health>,
+    /// Its files that are to be removed, likewise.
+    pub deleted: Arc<DeletedFiles>,
 }
 
 impl Default for Storage {
@@ -46,6 +48,7 @@ impl Default for Storage {
             fs: Arc::new(Disk),
             open: Arc::new(OpenSegments::new(OPEN_SEGMENTS)),
             health: Arc::default(),
+            deleted: Arc::default(),
         }
     }
 }
@@ -134,7 +137,6 @@ pub struct Log {
     pub(super) records_since_flush: AtomicI64,
     /// Held while the log is brought to the device, renamed or truncated.
     pub(super) flushing: Mutex<()>,
-    pub(super) deleted: Mutex<Vec<Deleted>>,
 }
 
 /// The end of the active segment, as readers see it.
@@ -272,7 +274,6 @@ impl Log {
             offline: AtomicBool::new(false),
             records_since_flush: AtomicI64::new(0),
             flushing: Mutex::default(),
-            deleted: Mutex::default(),
         })
     }
 

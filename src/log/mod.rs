@@ -12,6 +12,7 @@ pub mod check;
 pub mod checkpoints;
 pub mod cleaner;
 mod config;
+mod deleted;
 pub mod directory;
 mod epochs;
 mod error;
@@ -45,6 +46,7 @@ mod verification;
 mod verified_reads;
 
 pub use config::LogConfig;
+pub use deleted::DeletedFiles;
 pub use epochs::EpochEntry;
 pub use error::{AppendError, Error, ReadError};
 pub use future::is_replacing;
@@ -65,5 +67,7 @@ mod bad_days;
 mod every_fault;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+pub(crate) mod random;
 #[cfg(test)]
 mod tests;

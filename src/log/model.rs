@@ -1,15 +1,12 @@
 //! Random operations on a log, with restarts clean and unclean and power losses, held against a list of batches.
 //!
-//! `MODEL_STEPS` says how many operations (2,000 where it is not set), `MODEL_SEED` which ones; a failure
-//! prints its seed and the shortest list of operations that shows it.
-//! What another part does to a log (compaction) joins as one more [`Operation`] with what it means to the [`Model`].
+//! How many and which ones: see [`random`]. What another part does to a log (compaction) joins as one more [`Operation`] with what it means to the [`Model`].
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
 use super::fs::power_loss::{self, PowerLoss};
 use super::tests::{NOW, bytes, config, moment, read_all, unclean};
@@ -530,33 +527,13 @@ fn check_read(log: &Log, model: &Model, from: i64, max_bytes: usize, below: i64)
     );
 }
 
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().expect("a number"))
-}
-
 #[test]
 fn a_log_is_what_was_done_to_it() {
-    let steps = number("MODEL_STEPS").unwrap_or(2_000);
-    let seed = number("MODEL_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let config = ProptestConfig {
-        cases: u32::try_from(2 * steps / OPERATIONS_MAX as u64 + 1).unwrap(),
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    };
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let operations = prop::collection::vec(operation(), 1..OPERATIONS_MAX);
-    let outcome = TestRunner::new_with_rng(config, rng).run(&operations, |operations| {
+    random::sequences(operation(), OPERATIONS_MAX, 2_000, |operations| {
         let mut run = Run::new();
-        for operation in &operations {
+        for operation in operations {
             run.step(operation);
             run.check();
         }
-        Ok(())
     });
-    if let Err(failure) = outcome {
-        panic!("MODEL_SEED={seed} MODEL_STEPS={steps}: {failure}");
-    }
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use arc_swap::ArcSwap;
 
+use super::deleted::DeletedFiles;
 use super::error::Error;
 use super::fs::{Fs, Mode};
 use super::health::Health;
@@ -72,6 +73,8 @@ pub(crate) struct Home {
     pub(crate) open: Arc<OpenSegments>,
     /// Of its log directory.
     pub(crate) health: Arc<Health>,
+    /// Likewise.
+    pub(crate) deleted: Arc<DeletedFiles>,
     /// Names in the directory are not on the device yet.
     pub(crate) names_dirty: AtomicBool,
     /// Nor are the directory's own name and `partition.metadata`.
@@ -86,6 +89,7 @@ impl Home {
             fs: storage.fs,
             open: storage.open,
             health: storage.health,
+            deleted: storage.deleted,
             names_dirty: AtomicBool::new(!flushed),
             is_new: AtomicBool::new(!flushed),
         }

@@ -8,16 +8,9 @@ use super::error::Error;
 use super::health::is_full;
 use super::index::TimeEntry;
 use super::log::{Appender, Log};
-use super::segment::{DELETED, Segment, lock, remove_file};
+use super::segment::{DELETED, Segment, lock};
 use super::snapshots;
-use crate::ids::{Now, Offset, SteadyTime, Timestamp};
-
-/// Files that were renamed to `.deleted`, and when they go.
-#[derive(Debug)]
-pub(super) struct Deleted {
-    pub(super) at: SteadyTime,
-    pub(super) files: Vec<PathBuf>,
-}
+use crate::ids::{Now, Offset, Timestamp};
 
 /// What a retention run has dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,18 +37,53 @@ impl Log {
     /// Drops the oldest segments that `retention.ms`, `retention.bytes` or the log start offset let go and that lie
     /// wholly below the high watermark. Their files are renamed, and removed by [`Log::remove_deleted`].
     pub fn delete_old_segments(&self, high_watermark: Offset, now: Now) -> Result<Dropped, Error> {
+        self.check_online()?;
+        // Sealed segments are looked at before appends have to wait, since that may read one.
+        let mut expired = Vec::new();
+        let candidates = self.count_old(high_watermark, &mut |segment, is_active| {
+            if is_active {
+                return Ok(false);
+            }
+            let is_expired = match self.is_expired(segment, now.wall) {
+                // Something else was quicker to drop it.
+                Err(_) if !self.has_segment(segment) => false,
+                is_expired => is_expired?,
+            };
+            if is_expired {
+                expired.push(segment.clone());
+            }
+            Ok(is_expired)
+        });
+        self.judged(candidates)?;
         // What is decided here must hold until it is done: no append may come between.
         let mut appender = self.lock_for_append()?;
-        self.drop_old(&mut appender, high_watermark, now)
-            .inspect_err(|error| self.home.health.judge_write(error))
+        let count = self.count_old(high_watermark, &mut |segment, is_active| match is_active {
+            true => self.is_expired(segment, now.wall),
+            false => Ok(expired.iter().any(|known| Arc::ptr_eq(known, segment))),
+        });
+        let dropped = count.and_then(|count| match count {
+            0 => Ok(Dropped::default()),
+            count => self.drop_first(&mut appender, count, now),
+        });
+        self.judged(dropped)
     }
 
-    fn drop_old(
+    fn has_segment(&self, segment: &Arc<Segment>) -> bool {
+        let segments = self.segments.load();
+        segments.iter().any(|present| Arc::ptr_eq(present, segment))
+    }
+
+    fn judged<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        result.inspect_err(|error| self.home.health.judge_write(error))
+    }
+
+    /// How many of the oldest segments may go. `is_expired` is asked of those that do not go for another reason, and
+    /// told which one is active.
+    fn count_old(
         &self,
-        appender: &mut Appender,
         high_watermark: Offset,
-        now: Now,
-    ) -> Result<Dropped, Error> {
+        is_expired: &mut dyn FnMut(&Arc<Segment>, bool) -> Result<bool, Error>,
+    ) -> Result<usize, Error> {
         let config = self.config();
         let segments = self.segments.load_full();
         let start = self.log_start_offset();
@@ -74,19 +102,30 @@ impl Log {
             let excess = over_bytes.and_then(|over| over.checked_sub(segment.size()));
             // The active segment goes by age alone.
             let goes = next.is_some() && (excess.is_some() || end <= start);
-            let goes =
-                goes || (config.delete && is_expired(segment, config.retention_ms, now.wall)?);
-            if !goes {
+            if !goes && !is_expired(segment, next.is_none())? {
                 break;
             }
             over_bytes = excess;
             count += 1;
         }
-        if count == 0 {
-            Ok(Dropped::default())
-        } else {
-            self.drop_first(appender, count, now)
+        Ok(count)
+    }
+
+    /// Whether the youngest record of a segment is older than `retention.ms`.
+    fn is_expired(&self, segment: &Arc<Segment>, now: Timestamp) -> Result<bool, Error> {
+        let config = self.config.load();
+        if !config.delete || config.retention_ms < 0 {
+            return Ok(false);
         }
+        let is_old = |largest: Option<TimeEntry>| {
+            let youngest = match largest {
+                Some(largest) => largest.timestamp,
+                None => segment.modified()?,
+            };
+            Ok(now.0.saturating_sub(youngest.0) > config.retention_ms)
+        };
+        // An index that is wrong must not make records go before their time.
+        Ok(is_old(segment.largest_timestamp()?)? && is_old(segment.proven_largest_timestamp()?)?)
     }
 
     fn drop_first(
@@ -105,7 +144,6 @@ impl Log {
         let start = kept[0].base_offset();
         self.start_offset.fetch_max(start.0, Ordering::AcqRel);
         self.segments.store(Arc::new(kept));
-        let at = now.steady.plus_ms(self.config().file_delete_delay_ms);
         let mut dropped = Dropped::default();
         for segment in segments {
             dropped.segments += 1;
@@ -114,7 +152,7 @@ impl Log {
             if appender.snapshots.remove(&segment.base_offset()) {
                 files.extend(self.mark_snapshot_deleted(segment.base_offset())?);
             }
-            lock(&self.deleted).push(Deleted { at, files });
+            self.remove_later(&files, now.steady);
         }
         self.trim_epochs()?;
         Ok(dropped)
@@ -141,41 +179,4 @@ impl Log {
             Err(error) => Err(Error::io(&from)(error)),
         }
     }
-
-    /// Removes the files whose `file.delete.delay.ms` has passed; returns when the next are due.
-    pub fn remove_deleted(&self, now: SteadyTime) -> Result<Option<SteadyTime>, Error> {
-        let mut due = Vec::new();
-        let next = {
-            let mut deleted = lock(&self.deleted);
-            deleted.retain_mut(|files| {
-                let is_due = files.at <= now;
-                if is_due {
-                    due.append(&mut files.files);
-                }
-                !is_due
-            });
-            deleted.iter().map(|files| files.at).min()
-        };
-        for file in due {
-            remove_file(&*self.home.fs, &file)
-                .inspect_err(|error| self.home.health.judge_write(error))?;
-        }
-        Ok(next)
-    }
-}
-
-/// Whether the youngest record of a segment is older than `retention.ms`.
-fn is_expired(segment: &Arc<Segment>, retention_ms: i64, now: Timestamp) -> Result<bool, Error> {
-    if retention_ms < 0 {
-        return Ok(false);
-    }
-    let is_old = |largest: Option<TimeEntry>| {
-        let youngest = match largest {
-            Some(largest) => largest.timestamp,
-            None => segment.modified()?,
-        };
-        Ok(now.0.saturating_sub(youngest.0) > retention_ms)
-    };
-    // An index that is wrong must not make records go before their time.
-    Ok(is_old(segment.largest_timestamp()?)? && is_old(segment.proven_largest_timestamp()?)?)
 }

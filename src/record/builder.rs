@@ -4,8 +4,8 @@
 use bytes::Bytes;
 
 use super::batch::{
-    Attributes, Batch, BatchHeader, Compression, HEADER_LEN, LOG_OVERHEAD, MAGIC, NO_SEQUENCE,
-    TimestampType,
+    Attributes, Batch, BatchHeader, Compression, Corrupt, HEADER_LEN, LOG_OVERHEAD, MAGIC,
+    NO_SEQUENCE, TimestampType,
 };
 use super::compress::{self, Codec};
 use super::records::RecordView;
@@ -151,12 +151,18 @@ impl BatchBuilder {
         );
     }
 
-    /// Appends a record of another batch at the offset that it has there, as compaction does. Offsets must rise
-    /// and begin at the base offset or later.
-    pub fn copy_at_offset(&mut self, record: &RecordView<'_>) {
-        let delta = i32::try_from(record.offset - self.header.base_offset)
-            .expect("offsets of one batch are near");
-        assert!(delta > self.header.last_offset_delta, "offsets rise");
+    /// Appends a record of another batch at the offset that it has there, as compaction does. Offsets rise and begin at
+    /// the base offset or later: a leader sees to that, but a log may have been written by another program.
+    /// (MemoryRecordsBuilder.appendWithOffset)
+    pub fn copy_at_offset(&mut self, record: &RecordView<'_>) -> Result<(), Corrupt> {
+        let rises = |delta: &i32| *delta > self.header.last_offset_delta;
+        let delta = i32::try_from(record.offset - self.header.base_offset);
+        let Some(delta) = delta.ok().filter(rises) else {
+            return Err(Corrupt::Record {
+                index: self.header.record_count,
+                what: "its offset is not above the one before it",
+            });
+        };
         self.write(
             delta,
             record.timestamp,
@@ -164,6 +170,7 @@ impl BatchBuilder {
             record.value,
             record.headers,
         );
+        Ok(())
     }
 
     /// Appends a record of another batch at the next offset.

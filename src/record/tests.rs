@@ -186,7 +186,8 @@ fn compaction_keeps_offsets_with_holes_and_the_last_offset() {
     let mut reader = batch.reader().unwrap();
     while let Some(record) = reader.next().unwrap() {
         if record.offset == Offset(1) {
-            kept.copy_at_offset(&record);
+            kept.copy_at_offset(&record).unwrap();
+            assert!(kept.copy_at_offset(&record).is_err(), "no offset twice");
         }
     }
     let kept = kept.keep_last_offset_delta(2).build();
@@ -516,10 +517,11 @@ fn records_out_of_sequence_are_numbered_anew() {
     let source = three_records(Codec::None);
     let mut reader = source.reader().unwrap();
     while let Some(record) = reader.next().unwrap() {
-        builder.copy_at_offset(&RecordView {
+        let moved = RecordView {
             offset: record.offset + i64::from(record.offset_delta),
             ..record
-        });
+        };
+        builder.copy_at_offset(&moved).unwrap();
     }
     let batch = with_header(&builder.build(), |header| header.last_offset_delta = 2);
     let valid = validate(batch, &Rules::default(), NOW).unwrap();

@@ -23,7 +23,6 @@ use super::upkeep::retain;
 use crate::config::Settings;
 use crate::ids::TopicPartition;
 use crate::log::Log;
-use crate::log::checkpoints::CLEANER;
 use crate::log::cleaner::{CleanError, Cleanable, Limits, Stage, Watch};
 
 /// Runs under way and logs that cannot be compacted.
@@ -161,8 +160,8 @@ impl Replicas {
         }
         let now = self.clock().now();
         let mut dirtiest: Option<(Arc<Partition>, Arc<Log>, Cleanable)> = None;
-        for (partition, _) in self.online_by_directory() {
-            if !partition.config().log.compact || !self.may_be_cleaned(&partition) {
+        for partition in self.compacted() {
+            if !self.may_be_cleaned(&partition) {
                 continue;
             }
             let log = partition.log().clone();
@@ -255,7 +254,7 @@ impl Run {
             Ok(stats) => {
                 self.progress
                     .report(&self.cleanable, &stats, replicas.clock().steady());
-                replicas.checkpoint(&[CLEANER]);
+                replicas.stale.cleaned();
             }
             Err(error) => replicas.mark_uncleanable(partition, error),
         }

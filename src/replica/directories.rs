@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::config::PartitionConfig;
 use super::flusher::Flusher;
 use super::partition::Partition;
-use crate::config::CurrentSettings;
+use crate::config::{CurrentSettings, Settings};
 use crate::ids::{DirectoryId, Offset, SteadyTime, Timestamp, TopicId, TopicPartition};
 use crate::log::checkpoints::{CLEANER, HIGH_WATERMARK, Offsets, RECOVERY_POINT};
 use crate::log::directory::{Kind, LogDirectory, PartitionDirectory};
@@ -74,7 +74,7 @@ struct Directory {
 impl Directories {
     pub(super) fn new(current: &CurrentSettings, directories: Vec<LogDir>) -> Directories {
         let settings = current.file();
-        let flushes_max = usize::try_from(settings.background_threads()).unwrap_or(1);
+        let flushes_max = flushes_max(settings);
         let reserve_bytes = settings.long("log.reserve.bytes");
         let all = directories.into_iter().map(|given| {
             if let Some(files) = &given.files {
@@ -110,6 +110,14 @@ impl Directories {
     /// Who brings this directory's logs to the device.
     pub(super) fn flusher(&self, directory: usize) -> Arc<Flusher> {
         self.all[directory].flusher.clone()
+    }
+
+    /// Takes over the settings as they are now.
+    pub(super) fn follow_settings(&self) {
+        let flushes_max = flushes_max(&self.settings.now());
+        for directory in &self.all {
+            directory.flusher.limit(flushes_max);
+        }
     }
 
     pub(super) fn path(&self, directory: usize) -> &Path {
@@ -364,6 +372,10 @@ impl Directories {
         self.all[directory].is_short_of_space()
     }
 
+    pub(super) fn is_any_short_of_space(&self) -> bool {
+        self.all.iter().any(Directory::is_short_of_space)
+    }
+
     /// Sees whether there is space again where it was short.
     pub(super) fn look_for_space(&self) {
         for directory in &self.all {
@@ -373,7 +385,7 @@ impl Directories {
         }
     }
 
-    /// Removes the deleted logs whose time has come.
+    /// Removes the deleted segments and logs whose time has come.
     pub(super) fn remove_deleted(&self, now: SteadyTime) {
         for (at, directory) in self.all.iter().enumerate() {
             let now = match self.is_short_of_space(at) {
@@ -393,6 +405,9 @@ impl Directories {
             let Some(files) = directory.online() else {
                 continue;
             };
+            if let Err(error) = files.deleted().remove_due(now) {
+                tracing::error!(%error, "deleted segments stay");
+            }
             for path in due {
                 if let Err(error) = files.remove(&path) {
                     tracing::error!(%error, "a deleted log stays");
@@ -413,6 +428,11 @@ impl Directories {
             }
         }
     }
+}
+
+/// Fsyncs of a directory's logs at a time.
+fn flushes_max(settings: &Settings) -> usize {
+    usize::try_from(settings.background_threads()).unwrap_or(1)
 }
 
 /// What a checkpoint keeps of a partition.

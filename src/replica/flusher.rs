@@ -6,6 +6,8 @@
 //! from time to time)
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::Handle;
@@ -15,7 +17,7 @@ use super::partition::Partition;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Flusher {
-    threads_max: usize,
+    threads_max: AtomicUsize,
     queue: Mutex<Queue>,
 }
 
@@ -29,9 +31,15 @@ impl Flusher {
     /// With at most so many fsyncs at a time.
     pub(super) fn new(threads_max: usize) -> Arc<Flusher> {
         Arc::new(Flusher {
-            threads_max: threads_max.max(1),
+            threads_max: AtomicUsize::new(threads_max.max(1)),
             queue: Mutex::default(),
         })
+    }
+
+    /// Takes another number of fsyncs at a time; threads beyond it end after what they are doing.
+    pub(super) fn limit(&self, threads_max: usize) {
+        self.threads_max
+            .store(threads_max.max(1), Ordering::Release);
     }
 
     /// Has a partition flushed, which is not in the queue yet. Outside of a runtime that is done here and now.
@@ -39,7 +47,7 @@ impl Flusher {
         {
             let mut queue = self.lock();
             queue.waiting.push_back(partition);
-            if queue.threads == self.threads_max {
+            if queue.threads >= self.threads_max.load(Ordering::Acquire) {
                 return;
             }
             queue.threads += 1;
@@ -51,18 +59,27 @@ impl Flusher {
         }
     }
 
-    fn work(&self) {
+    fn work(self: &Arc<Self>) {
         while let Some(partition) = self.next() {
-            if partition.flush_now() {
-                self.lock().waiting.push_back(partition);
+            // Who waits for this flush must not wait for ever, nor the queue behind it.
+            match catch_unwind(AssertUnwindSafe(|| partition.flush_now())) {
+                Ok(false) => {}
+                Ok(true) => partition.flush_further(self),
+                Err(_) => partition.flush_ended_early(),
             }
         }
+    }
+
+    /// Takes in a partition that one of its threads has just worked on.
+    pub(super) fn put_back(&self, partition: Arc<Partition>) {
+        self.lock().waiting.push_back(partition);
     }
 
     /// The next one, or the end of this thread.
     fn next(&self) -> Option<Arc<Partition>> {
         let mut queue = self.lock();
-        let next = queue.waiting.pop_front();
+        let is_needed = queue.threads <= self.threads_max.load(Ordering::Acquire);
+        let next = queue.waiting.pop_front_if(|_| is_needed);
         if next.is_none() {
             queue.threads -= 1;
         }

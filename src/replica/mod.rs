@@ -16,6 +16,7 @@ mod partition;
 mod replicas;
 pub mod session;
 mod shared_configs;
+mod stale;
 mod upkeep;
 mod waiting;
 

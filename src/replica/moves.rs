@@ -438,7 +438,8 @@ impl Replicas {
         let key: Key = (partition.topic_id(), name.partition);
         let files = self.directories.usable(future.directory)?;
         files.mark_replacing(&future.log)?;
-        let former = partition.replace_log(future, self.clock().now(), || {
+        let flusher = self.directories.flusher(future.directory);
+        let former = partition.replace_log(future, flusher, self.clock().now(), || {
             files.promote(&future.log, name)
         })?;
         let mut from = None;

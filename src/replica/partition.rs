@@ -139,7 +139,8 @@ pub struct Partition {
     role: RwLock<Role>,
     high_watermark: AtomicI64,
     waiting: Waiting,
-    flusher: Arc<Flusher>,
+    /// That of the log's directory.
+    flusher: ArcSwap<Flusher>,
     flushing: Flushing,
     /// For the flusher's queue.
     me: Weak<Partition>,
@@ -167,7 +168,7 @@ impl Partition {
             }),
             high_watermark: AtomicI64::new(high_watermark.0),
             waiting: Waiting::default(),
-            flusher,
+            flusher: ArcSwap::new(flusher),
             flushing: Flushing::default(),
             me: me.clone(),
         })
@@ -187,6 +188,11 @@ impl Partition {
 
     pub fn config(&self) -> Arc<PartitionConfig> {
         self.config.load_full()
+    }
+
+    /// Whether `cleanup.policy` has `compact` in it.
+    pub(super) fn is_compacted(&self) -> bool {
+        self.config.load().log.compact
     }
 
     pub fn role(&self) -> Role {

@@ -19,10 +19,10 @@ use super::failure::DirectoryStates;
 use super::moves::Moves;
 use super::partition::{Error, Partition};
 use super::shared_configs::SharedConfigs;
+use super::stale::StaleCheckpoints;
 use crate::clock::Clock;
 use crate::config::{CurrentSettings, Layers, Settings};
 use crate::ids::{BrokerEpoch, DirectoryId, NodeId, PartitionIndex, TopicId, TopicPartition};
-use crate::log::checkpoints::{CLEANER, HIGH_WATERMARK, LOG_START, RECOVERY_POINT};
 use crate::metadata::{self, Delta, Image, MetadataListener, Resource, ResourceKind, Topic};
 
 pub(super) type Key = (TopicId, PartitionIndex);
@@ -50,6 +50,7 @@ pub struct Replicas {
     closed: Mutex<bool>,
     /// Locked while checkpoints are written.
     checkpointing: Mutex<()>,
+    pub(super) stale: StaleCheckpoints,
 }
 
 /// A replica here.
@@ -88,6 +89,7 @@ impl Replicas {
             loaded: AtomicBool::new(false),
             closed: Mutex::new(false),
             checkpointing: Mutex::default(),
+            stale: StaleCheckpoints::default(),
         }
     }
 
@@ -113,17 +115,7 @@ impl Replicas {
 
     /// Every partition whose log is open, with the id of its directory.
     pub fn online(&self) -> Vec<(Arc<Partition>, DirectoryId)> {
-        let online = self
-            .hosted
-            .iter()
-            .filter_map(|hosted| match hosted.value() {
-                Hosted::Online {
-                    partition,
-                    directory,
-                } => Some((partition.clone(), self.directories.id(*directory))),
-                Hosted::Offline => None,
-            });
-        online.collect()
+        self.list(|partition, directory| Some((partition.clone(), self.directories.id(directory))))
     }
 
     /// The settings of a topic by an image: its own, over those of the brokers, over the file's.
@@ -196,6 +188,7 @@ impl Replicas {
             self.host(key, hosted);
         }
         self.resume_moves(image);
+        self.stale.all();
         self.directories.forget_checkpoints();
         self.directories.sync_names();
     }
@@ -272,6 +265,7 @@ impl Replicas {
             topic: topic.name.clone(),
             partition: index,
         };
+        self.forget_deleted(&name.topic);
         let place = self.directories.place(
             registration.directory(self.node),
             self.preferred(&name),
@@ -384,6 +378,7 @@ impl Replicas {
             .iter()
             .any(|changed| *changed == broker || *changed == Resource::all_brokers())
         {
+            self.directories.follow_settings();
             return image
                 .topics()
                 .iter()
@@ -433,6 +428,15 @@ impl Replicas {
 
     /// A list: who waits for the disk with each of them must not hold up look-ups meanwhile.
     pub(super) fn online_by_directory(&self) -> Vec<(Arc<Partition>, usize)> {
+        self.list(|partition, directory| Some((partition.clone(), directory)))
+    }
+
+    /// Those with `cleanup.policy=compact`, likewise.
+    pub(super) fn compacted(&self) -> Vec<Arc<Partition>> {
+        self.list(|partition, _| partition.is_compacted().then(|| partition.clone()))
+    }
+
+    fn list<T>(&self, of: impl Fn(&Arc<Partition>, usize) -> Option<T>) -> Vec<T> {
         let online = self
             .hosted
             .iter()
@@ -440,7 +444,7 @@ impl Replicas {
                 Hosted::Online {
                     partition,
                     directory,
-                } => Some((partition.clone(), *directory)),
+                } => of(partition, *directory),
                 Hosted::Offline => None,
             });
         online.collect()
@@ -470,6 +474,7 @@ impl MetadataListener for Replicas {
             }
             self.cordon_as(image);
             self.limit_moves_as(image);
+            self.directories.follow_settings();
             self.loaded.store(true, Ordering::Release);
             return;
         }
@@ -477,10 +482,7 @@ impl MetadataListener for Replicas {
             topic
                 .indexed()
                 .for_each(|(index, _)| self.remove(topic, index));
-        }
-        if !delta.deleted.is_empty() {
-            // Before a topic of the same name is made, which would inherit what is written of this one.
-            self.checkpoint(&[RECOVERY_POINT, LOG_START, HIGH_WATERMARK, CLEANER]);
+            self.stale.deleted(&topic.name);
         }
         for (id, changed) in &delta.topics {
             if let Some(topic) = image.topics().by_id(*id) {

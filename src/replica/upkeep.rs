@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::partition::{Partition, Role};
 use super::replicas::Replicas;
-use crate::ids::{Now, SteadyTime};
+use crate::ids::Now;
 use crate::log::checkpoints::{HIGH_WATERMARK, LOG_START, RECOVERY_POINT};
 
 /// After a start, retention waits this long. (LogManager.InitialTaskDelayMs)
@@ -90,7 +90,10 @@ impl Replicas {
             Task::LogStarts => self.checkpoint(&[LOG_START]),
             Task::Retention => self.retain(),
             Task::ProducerIds => self.expire_producers(),
-            Task::Short => self.remove_deleted(),
+            Task::Short => {
+                self.remove_deleted();
+                self.refresh_checkpoints();
+            }
         }
     }
 
@@ -115,14 +118,11 @@ impl Replicas {
     /// Removes deleted files. Where space is short they go before their time, and so do segments that may go.
     fn remove_deleted(&self) {
         let now = self.clock().both();
-        for (partition, directory) in self.online_by_directory() {
-            let mut due = now.steady;
-            if self.directories.is_short_of_space(directory) {
-                retain(&partition, now);
-                due = SteadyTime(i64::MAX);
-            }
-            if let Err(error) = partition.log().remove_deleted(due) {
-                tracing::error!(partition = %partition.topic_partition(), %error, "deleted segments stay");
+        if self.directories.is_any_short_of_space() {
+            for (partition, directory) in self.online_by_directory() {
+                if self.directories.is_short_of_space(directory) {
+                    retain(&partition, now);
+                }
             }
         }
         self.directories.remove_deleted(now.steady);

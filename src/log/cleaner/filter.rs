@@ -229,7 +229,7 @@ impl<'a> Filter<'a> {
         let mut keep = self.keep.iter();
         while let Some(record) = records.next()? {
             if *keep.next().expect("as many records as were decided on") {
-                builder.copy_at_offset(&record);
+                builder.copy_at_offset(&record)?;
             }
         }
         let batch = builder

@@ -18,8 +18,7 @@ use crate::log::error::Error;
 use crate::log::listing::{CLEANED, SWAP};
 use crate::log::log::{Appender, Log};
 use crate::log::open_segments::Home;
-use crate::log::retention::Deleted;
-use crate::log::segment::{Segment, lock};
+use crate::log::segment::Segment;
 
 impl Log {
     /// Puts `new` in the place of `old`, if the log still has these as they were read. Nothing has changed after an
@@ -48,8 +47,7 @@ impl Log {
         self.home
             .sync_directory(&path)
             .inspect_err(|_| self.go_offline())?;
-        let at = now.steady.plus_ms(self.config.load().file_delete_delay_ms);
-        lock(&self.deleted).push(Deleted { at, files });
+        self.remove_later(&files, now.steady);
         Ok(replaced)
     }
 

@@ -115,6 +115,7 @@ impl Node {
     }
 
     fn checkpoint(&self) -> String {
+        self.replicas.refresh_checkpoints();
         let path = self.dir.path().join("cleaner-offset-checkpoint");
         std::fs::read_to_string(path).unwrap_or_default()
     }

@@ -33,11 +33,15 @@ impl Directories {
                 .filter(|(_, of)| *of == at)
                 .cloned()
                 .collect();
-            if !close_logs(files, &own) {
+            let closed = close_logs(files, &own);
+            // What they hold is true of each log, of one that was not closed, too.
+            let names = &[RECOVERY_POINT, LOG_START, HIGH_WATERMARK, CLEANER];
+            if directory.online().is_some() {
+                directory.checkpoint_all(at, &own, names);
+            }
+            if !closed {
                 continue;
             }
-            let names = &[RECOVERY_POINT, LOG_START, HIGH_WATERMARK, CLEANER];
-            directory.checkpoint_all(at, &own, names);
             if directory.unclean.load(Ordering::Acquire) {
                 tracing::warn!(directory = %directory.path.display(), "a log is offline: the next start will check the logs");
                 continue;
@@ -57,9 +61,8 @@ fn close_logs(files: &LogDirectory, partitions: &[(Arc<Partition>, usize)]) -> b
         .iter()
         .filter(|(partition, _)| is_dirty(&partition.log()));
     if dirty.count() > SYNCED_ONE_BY_ONE {
-        if !each(partitions, Log::write_out) {
-            return false;
-        }
+        // One that fails here fails again when it is closed.
+        each(partitions, Log::write_out);
         if let Err(error) = files.sync_file_system() {
             tracing::error!(%error, "the logs are not closed cleanly");
             return false;

@@ -11,6 +11,7 @@
 //! a record that a power loss takes back, whatever acks it was written with, and an acks=all answer, a coordinator's
 //! among them, waits for the device as it waits for the other replicas. (UnifiedLog.append and .flush)
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use tracing::warn;
 use super::{Partition, Role};
 use crate::log::{self, AppendInfo};
 use crate::replica::config::{FlushBefore, PartitionConfig};
+use crate::replica::flusher::Flusher;
 
 /// After a shortage (space, descriptors) a flush is tried again so much later.
 const RETRY: Duration = Duration::from_secs(1);
@@ -68,6 +70,10 @@ impl Flushing {
 
     fn begin(&self) {
         self.state.swap(WORKING, Ordering::AcqRel);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.state.load(Ordering::Acquire) == IDLE
     }
 
     /// Whether it has to go into the queue again.
@@ -119,7 +125,7 @@ impl Partition {
         if self.flushing.ask()
             && let Some(me) = self.me.upgrade()
         {
-            self.flusher.submit(me);
+            self.flusher.load().submit(me);
         }
     }
 
@@ -179,6 +185,34 @@ impl Partition {
             self.flush_failed(&error);
         }
         self.flushing.end()
+    }
+
+    /// Goes into the queue once more: that of `flusher`, whose thread calls this, or of who has taken over from it.
+    pub(in crate::replica) fn flush_further(self: Arc<Self>, flusher: &Arc<Flusher>) {
+        let present = self.flusher.load_full();
+        match Arc::ptr_eq(&present, flusher) {
+            true => present.put_back(self),
+            false => present.submit(self),
+        }
+    }
+
+    /// Another directory's flusher takes over, with the log that is there. What waits for the former one's device may
+    /// wait long: it is asked for here as well, and is nothing new where it comes second.
+    pub(super) fn change_flusher(&self, flusher: Arc<Flusher>) {
+        self.flusher.store(flusher);
+        if !self.flushing.is_idle()
+            && let Some(me) = self.me.upgrade()
+        {
+            self.flusher.load().submit(me);
+        }
+    }
+
+    /// A flush has panicked: nobody knows what is on the device.
+    pub(in crate::replica) fn flush_ended_early(&self) {
+        self.log
+            .load()
+            .give_up_directory("the flush of a log ended early");
+        self.waiting.wake_all();
     }
 
     pub(super) fn follow_flush(&self, bytes: usize) {

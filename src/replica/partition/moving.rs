@@ -13,6 +13,7 @@ use super::{Error, Partition, Role};
 use crate::ids::{Offset, Timestamp};
 use crate::log::{self, Log, ReadError};
 use crate::messages::Records;
+use crate::replica::flusher::Flusher;
 
 /// A log that is to replace the partition's.
 #[derive(Debug)]
@@ -111,6 +112,7 @@ impl Partition {
     pub(in crate::replica) fn replace_log(
         &self,
         future: &Arc<Future>,
+        flusher: Arc<Flusher>,
         now: Timestamp,
         rename: impl FnOnce() -> Result<(), log::Error>,
     ) -> Result<Arc<Log>, Error> {
@@ -137,6 +139,7 @@ impl Partition {
         rename()?;
         self.log.store(future.log.clone());
         self.future.store(None);
+        self.change_flusher(flusher);
         drop(role);
         // All of it is on the device; a flush of the former log that is under way will come to nothing.
         self.follow_flush(0);

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::ids::{KafkaUuid, LeaderEpoch, Offset, Timestamp};
+use crate::log::checkpoints::{self, HIGH_WATERMARK, RECOVERY_POINT};
 use crate::log::directory::LogDirectory;
 use crate::log::{Origin, Storage};
 use crate::messages::records::frame::MetadataRecord;
@@ -214,6 +215,33 @@ fn a_stop_with_many_logs_that_were_written_is_clean() {
 }
 
 #[test]
+fn a_log_that_cannot_be_closed_does_not_keep_the_others_from_being_closed() {
+    const PARTITIONS: i32 = 100;
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::new(dir.path(), Arc::default());
+    let id = KafkaUuid::random();
+    node.apply(&topic(id, PARTITIONS, node_id(dir.path())));
+    for index in 0..PARTITIONS {
+        append(&node.partition(id, index));
+    }
+    let damaged = node.partition(id, 7);
+    let mut config = PartitionConfig::clone(&damaged.config());
+    Arc::make_mut(&mut config.log).verify_on_read = true;
+    damaged.update_config(config);
+    let segment = dir.path().join("t-7/00000000000000000000.log");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    assert!(damaged.log().read(Offset(0), 1, Offset(1), true).is_err());
+    assert!(damaged.log().is_offline());
+    node.replicas.shut_down(BrokerEpoch(9));
+    assert!(!dir.path().join(".kafka_cleanshutdown").exists());
+    let checkpoint = checkpoints::read(&dir.path().join(RECOVERY_POINT)).unwrap();
+    let flushed = checkpoint.values().filter(|offset| **offset == Offset(1));
+    assert_eq!(flushed.count(), PARTITIONS as usize - 1);
+}
+
+#[test]
 fn a_log_of_another_topic_of_the_name_is_put_aside() {
     let dir = tempfile::tempdir().unwrap();
     let mut node = Node::new(dir.path(), Arc::default());
@@ -322,5 +350,27 @@ fn a_recreated_topic_inherits_no_checkpoint() {
         ..Default::default()
     };
     node.apply(&[removed.into()]);
+    assert_eq!(checkpoint(), "0\n1\nt 0 1\n", "not for each deletion");
+    node.apply(&topic(B, 1, node_id(dir.path())));
+    assert_eq!(checkpoint(), "0\n0\n", "before it is made");
+    append(&node.partition(B, 0));
+    node.replicas.checkpoint(&[HIGH_WATERMARK]);
+    assert_eq!(checkpoint(), "0\n1\nt 0 1\n");
+    let removed = RemoveTopicRecord {
+        topic_id: B.0,
+        ..Default::default()
+    };
+    node.apply(&[removed.into()]);
+    node.replicas.refresh_checkpoints();
     assert_eq!(checkpoint(), "0\n0\n");
+}
+
+#[test]
+fn a_topic_inherits_no_checkpoint_of_an_earlier_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("replication-offset-checkpoint");
+    std::fs::write(&path, "0\n1\nt 0 7\n").unwrap();
+    let mut node = Node::new(dir.path(), Arc::default());
+    node.apply(&topic(A, 1, node_id(dir.path())));
+    assert_eq!(std::fs::read_to_string(path).unwrap(), "0\n0\n");
 }

@@ -136,6 +136,67 @@ async fn after_a_failed_fsync_writers_are_told_at_once() {
     assert_eq!(led.partition.high_watermark(), Offset(1));
 }
 
+#[tokio::test]
+async fn after_a_flush_that_panicked_nobody_waits() {
+    let led = led(with(FlushBefore::AcksAll));
+    led.disk.panic_at_sync();
+    append(&led.partition, 1);
+    assert!(matches!(led.committed(1).await, Err(Error::Offline)));
+    assert!(led.partition.log().is_offline());
+    let refused = led
+        .partition
+        .append_as_leader(&records(1), Origin::Client, ACKS_ALL, None, NOW);
+    assert!(matches!(refused, Err(Error::Storage(_))));
+}
+
+#[tokio::test]
+async fn the_flusher_of_another_directory_does_not_wait_for_that_of_the_former() {
+    let led = led(with(FlushBefore::AcksAll));
+    let former = Flusher::new(1);
+    led.partition.change_flusher(former.clone());
+    // A partition of the former directory keeps its only thread busy.
+    let busy = self::led(with(FlushBefore::AcksAll));
+    busy.partition.change_flusher(former);
+    busy.disk.hold_syncs(true);
+    append(&busy.partition, 1);
+    busy.disk.wait_for_held_sync();
+    append(&led.partition, 1);
+    let mut committed = pin!(led.committed(1));
+    assert!(committed.as_mut().now_or_never().is_none());
+    led.partition.change_flusher(Flusher::new(1));
+    committed.await.unwrap();
+    append(&led.partition, 1);
+    led.committed(2).await.unwrap();
+    busy.disk.hold_syncs(false);
+    busy.committed(1).await.unwrap();
+    append(&led.partition, 1);
+    led.committed(3).await.unwrap();
+}
+
+#[tokio::test]
+async fn another_number_of_threads_acts_on_what_comes() {
+    let flusher = Flusher::new(1);
+    let all: Vec<Led> = (0..3).map(|_| led(with(FlushBefore::AcksAll))).collect();
+    for led in &all {
+        led.partition.change_flusher(flusher.clone());
+        led.disk.hold_syncs(true);
+    }
+    append(&all[0].partition, 1);
+    all[0].disk.wait_for_held_sync();
+    flusher.limit(2);
+    append(&all[1].partition, 1);
+    all[1].disk.wait_for_held_sync();
+    flusher.limit(1);
+    append(&all[2].partition, 1);
+    all[0].disk.hold_syncs(false);
+    all[0].committed(1).await.unwrap();
+    assert!(all[2].committed(1).now_or_never().is_none());
+    for led in &all[1..] {
+        led.disk.hold_syncs(false);
+        led.committed(1).await.unwrap();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_flush_that_lacked_space_is_tried_again() {
     let led = led(with(FlushBefore::AcksAll));
