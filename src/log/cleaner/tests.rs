@@ -1,10 +1,13 @@
-//! What a run leaves of a log. Here what the tests share and single rules; the model and Kafka's own results in the
+//! What a run leaves of a log. Here what the tests share: single rules, the model and Kafka's own results are in the
 //! files beside.
 
+mod due;
 mod faults;
 mod kafka;
+mod meanwhile;
 mod model;
 mod rules;
+mod segments;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -212,4 +215,21 @@ pub(super) fn table(rows: impl IntoIterator<Item = Row>) -> BTreeMap<String, Str
 pub(super) fn keys(log: &Log) -> Vec<(i64, String)> {
     let rows = all_batches(log).iter().flat_map(rows).collect::<Vec<_>>();
     rows.into_iter().map(|row| (row.0, row.2)).collect()
+}
+
+/// A compacted log.
+pub(super) fn fixture() -> (Fixture, Log) {
+    let fixture = Fixture::new(compacted());
+    let log = fixture.open();
+    (fixture, log)
+}
+
+pub(super) fn put(log: &Log, records: &[Pair<'_>]) {
+    write(log, &keyed(records).build_valid());
+}
+
+pub(super) fn pairs(of: &[(i64, &str)]) -> Vec<(i64, String)> {
+    of.iter()
+        .map(|(at, key)| (*at, (*key).to_owned()))
+        .collect()
 }
