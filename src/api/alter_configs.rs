@@ -5,10 +5,9 @@
 
 use std::ops::RangeInclusive;
 
-use super::config_changes::{Change, Judge, Told, assemble};
-use super::{Api, Context, Reply, controlled};
-use crate::controller::{Command, Operation};
-use crate::error_code::ErrorCode;
+use super::config_changes::alter;
+use super::{Api, Context, Reply};
+use crate::controller::{ConfigChanges, Edit, Operation, ResourceChange};
 use crate::messages::alter_configs_request::AlterConfigsResource;
 use crate::messages::alter_configs_response::AlterConfigsResourceResponse;
 use crate::messages::{AlterConfigsRequest, AlterConfigsResponse};
@@ -19,72 +18,35 @@ impl Api for AlterConfigs {
     type Request = AlterConfigsRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=2;
 
-    fn handle(
-        ctx: &mut Context<'_>,
-        mut request: AlterConfigsRequest,
-    ) -> Reply<AlterConfigsResponse> {
-        let image = ctx.broker.image();
-        let judge = Judge {
-            image: &image,
-            settings: ctx.broker.settings(),
+    fn handle(ctx: &mut Context<'_>, request: AlterConfigsRequest) -> Reply<AlterConfigsResponse> {
+        let changes = ConfigChanges {
+            resources: request.resources.iter().map(change).collect(),
+            replace: true,
             validate_only: request.validate_only,
         };
-        let told = judge.replacements(request.resources.iter().map(change));
-        let blank: Vec<_> = request.resources.iter().map(answer).collect();
-        let mut judged = told.iter();
-        request
-            .resources
-            .retain(|_| judged.next().is_some_and(Option::is_none));
-        if request.resources.is_empty() {
-            return Reply::Now(respond(blank, told, |_| None));
-        }
-        let timeout_ms = ctx.broker.settings().int("request.timeout.ms");
-        let finish = |decided: Result<AlterConfigsResponse, ErrorCode>| match decided {
-            Ok(response) => {
-                let mut decided = response.responses.into_iter();
-                respond(blank, told, |_| decided.next())
-            }
-            Err(code) => respond(blank, told, |blank| {
-                Some(blank.clone().with_error_code(code.code()))
-            }),
-        };
-        controlled::reply_with(ctx, Command::AlterConfigs(request), timeout_ms, finish)
+        alter(ctx, changes, |told| {
+            let answers = request.resources.into_iter().zip(told);
+            let answers = answers.map(|(resource, (code, message))| {
+                AlterConfigsResourceResponse::default()
+                    .with_error_code(code.code())
+                    .with_error_message(message)
+                    .with_resource_type(resource.resource_type)
+                    .with_resource_name(resource.resource_name)
+            });
+            AlterConfigsResponse::default().with_responses(answers.collect())
+        })
     }
 }
 
-fn change(resource: &AlterConfigsResource) -> Change<'_> {
-    let configs = resource.configs.iter();
-    Change {
+fn change(resource: &AlterConfigsResource) -> ResourceChange {
+    let edits = resource.configs.iter().map(|config| Edit {
+        name: config.name.clone(),
+        operation: Operation::Set as i8,
+        value: config.value.clone(),
+    });
+    ResourceChange {
         kind: resource.resource_type,
-        name: &resource.resource_name,
-        configs: configs
-            .map(|config| (&*config.name, Operation::Set as i8, config.value.as_deref()))
-            .collect(),
+        name: resource.resource_name.clone(),
+        edits: edits.collect(),
     }
-}
-
-fn answer(resource: &AlterConfigsResource) -> AlterConfigsResourceResponse {
-    AlterConfigsResourceResponse::default()
-        .with_error_message(None)
-        .with_resource_type(resource.resource_type)
-        .with_resource_name(resource.resource_name.clone())
-}
-
-/// What was judged here, and for the others what was decided, in the order of the request.
-fn respond(
-    blank: Vec<AlterConfigsResourceResponse>,
-    told: Vec<Option<Told>>,
-    decided: impl FnMut(&AlterConfigsResourceResponse) -> Option<AlterConfigsResourceResponse>,
-) -> AlterConfigsResponse {
-    let responses = assemble(
-        blank,
-        told,
-        decided,
-        |answer, (code, message): (ErrorCode, _)| {
-            answer
-                .with_error_code(code.code())
-                .with_error_message(message)
-        },
-    );
-    AlterConfigsResponse::default().with_responses(responses)
 }

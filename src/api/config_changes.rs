@@ -2,11 +2,12 @@
 //! brokers, of which only the one asked knows what it can take. (kafka.server.ConfigAdminManager)
 
 use std::collections::{HashMap, HashSet};
+use std::iter;
 use std::sync::Arc;
 
-use super::log_levels;
+use super::{Context, Reply, controlled, log_levels};
 use crate::config::{BROKER_KEYS, DynamicValues, Kind, Settings, find};
-use crate::controller::Operation;
+use crate::controller::{AlteredConfigs, Command, ConfigChanges, Edit, Operation, ResourceChange};
 use crate::error_code::ErrorCode;
 use crate::loggers;
 use crate::messages::StrBytes;
@@ -19,54 +20,63 @@ pub(super) type Told = (ErrorCode, Option<StrBytes>);
 type Judged = Result<bool, Wrong>;
 type Wrong = (ErrorCode, String);
 
-/// What is to change of one resource.
-pub(super) struct Change<'a> {
-    pub(super) kind: i8,
-    pub(super) name: &'a str,
-    /// Name, operation, value.
-    pub(super) configs: Vec<(&'a str, i8, Option<&'a str>)>,
+/// By what a request is judged.
+struct Judge<'a> {
+    image: &'a Image,
+    settings: &'a Settings,
+    validate_only: bool,
 }
 
-/// By what a request is judged.
-pub(super) struct Judge<'a> {
-    pub(super) image: &'a Image,
-    pub(super) settings: &'a Settings,
-    pub(super) validate_only: bool,
+/// Judges what is asked of brokers, has the controller decide on the rest, and answers for each resource in its turn.
+pub(super) fn alter<R: Send + 'static>(
+    ctx: &Context<'_>,
+    mut changes: ConfigChanges,
+    respond: impl FnOnce(Vec<Told>) -> R + Send + 'static,
+) -> Reply<R> {
+    let image = ctx.broker.image();
+    let judge = Judge {
+        image: &image,
+        settings: ctx.broker.settings(),
+        validate_only: changes.validate_only,
+    };
+    let judged = judge.each(&changes);
+    let mut told = judged.iter();
+    changes
+        .resources
+        .retain(|_| told.next().is_some_and(Option::is_none));
+    let assemble = |decided: &mut dyn Iterator<Item = Told>| {
+        let told = judged
+            .into_iter()
+            .filter_map(|told| told.or_else(|| decided.next()));
+        respond(told.collect())
+    };
+    if changes.resources.is_empty() {
+        return Reply::Now(assemble(&mut iter::empty()));
+    }
+    let timeout_ms = ctx.broker.settings().int("request.timeout.ms");
+    let finish = |decided: Result<AlteredConfigs, ErrorCode>| match decided {
+        Ok(AlteredConfigs(told)) => assemble(&mut told.into_iter()),
+        Err(code) => assemble(&mut iter::repeat((code, None))),
+    };
+    controlled::reply_with(ctx, Command::AlterConfigs(changes), timeout_ms, finish)
 }
 
 impl Judge<'_> {
-    /// Judges requests that change single settings; `None` for what the controller decides.
-    pub(super) fn changes<'c>(
-        &self,
-        changes: impl Iterator<Item = Change<'c>>,
-    ) -> Vec<Option<Told>> {
-        self.each(changes, |change| self.change(change))
-    }
-
-    /// Judges requests that replace all settings of a resource.
-    pub(super) fn replacements<'c>(
-        &self,
-        changes: impl Iterator<Item = Change<'c>>,
-    ) -> Vec<Option<Told>> {
-        self.each(changes, |change| self.replacement(change))
-    }
-
-    fn each<'c>(
-        &self,
-        changes: impl Iterator<Item = Change<'c>>,
-        judge: impl Fn(&Change<'_>) -> Judged,
-    ) -> Vec<Option<Told>> {
-        let changes: Vec<Change<'c>> = changes.collect();
+    /// `None` for what the controller decides.
+    fn each(&self, changes: &ConfigChanges) -> Vec<Option<Told>> {
         let mut counts: HashMap<(i8, &str), usize> = HashMap::new();
-        for change in &changes {
-            *counts.entry((change.kind, change.name)).or_default() += 1;
+        for change in &changes.resources {
+            *counts.entry((change.kind, &change.name)).or_default() += 1;
         }
-        let judged = changes.iter().map(|change| {
-            if counts[&(change.kind, change.name)] > 1 {
+        let judged = changes.resources.iter().map(|change| {
+            if counts[&(change.kind, &*change.name)] > 1 {
                 return invalid_request("Each resource must appear at most once.");
             }
             check_form(change)?;
-            judge(change)
+            match changes.replace {
+                true => self.replacement(change),
+                false => self.change(change),
+            }
         });
         let told = judged.map(|judged| {
             match judged {
@@ -82,12 +92,12 @@ impl Judge<'_> {
         told.collect()
     }
 
-    fn change(&self, change: &Change<'_>) -> Judged {
+    fn change(&self, change: &ResourceChange) -> Judged {
         match ResourceKind::of(change.kind) {
             ResourceKind::Broker => {
-                self.check_node(change.name)?;
-                let proposed = edited(self.values(change.name), change)?;
-                self.check_broker(change.name, &proposed)
+                self.check_node(&change.name)?;
+                let proposed = edited(self.values(&change.name), change)?;
+                self.check_broker(&change.name, &proposed)
             }
             ResourceKind::BrokerLogger => self.change_levels(change),
             ResourceKind::Topic | ResourceKind::ClientMetrics | ResourceKind::Group => Ok(false),
@@ -95,17 +105,16 @@ impl Judge<'_> {
         }
     }
 
-    fn replacement(&self, change: &Change<'_>) -> Judged {
+    fn replacement(&self, change: &ResourceChange) -> Judged {
         match ResourceKind::of(change.kind) {
             ResourceKind::Broker => {
-                self.check_node(change.name)?;
-                let given = change.configs.iter();
-                let proposed = given
-                    .map(|(name, _, value)| {
-                        (Arc::from(*name), Arc::from(value.unwrap_or_default()))
-                    })
-                    .collect();
-                self.check_broker(change.name, &proposed)
+                self.check_node(&change.name)?;
+                let given = change.edits.iter().map(|edit| {
+                    let value = edit.value.as_deref().unwrap_or_default();
+                    (Arc::from(&*edit.name), Arc::from(value))
+                });
+                let proposed = given.collect();
+                self.check_broker(&change.name, &proposed)
             }
             ResourceKind::Topic | ResourceKind::ClientMetrics | ResourceKind::Group => Ok(false),
             // The levels of loggers are not replaced as a whole.
@@ -146,7 +155,7 @@ impl Judge<'_> {
     }
 
     /// The levels of loggers are this process's own, and not in the metadata log.
-    fn change_levels(&self, change: &Change<'_>) -> Judged {
+    fn change_levels(&self, change: &ResourceChange) -> Judged {
         let own = self.settings.node_id();
         match change.name.parse::<i32>() {
             Ok(id) if id == own.0 => {}
@@ -156,17 +165,15 @@ impl Judge<'_> {
                 ));
             }
             Err(_) => {
-                let name = change.name;
+                let name = &change.name;
                 return invalid_request(format!("Node id must be an integer, but it is: {name}"));
             }
         }
-        let levels = change
-            .configs
-            .iter()
-            .map(|(name, operation, value)| {
-                Ok((*name, log_levels::check(name, *operation, *value)?))
-            })
-            .collect::<Result<Vec<_>, Wrong>>()?;
+        let levels = change.edits.iter().map(|edit| {
+            let level = log_levels::check(&edit.name, edit.operation, edit.value.as_deref())?;
+            Ok((&*edit.name, level))
+        });
+        let levels = levels.collect::<Result<Vec<_>, Wrong>>()?;
         if !self.validate_only {
             loggers::set(levels.into_iter());
         }
@@ -174,17 +181,17 @@ impl Judge<'_> {
     }
 }
 
-fn check_form(change: &Change<'_>) -> Result<(), Wrong> {
+fn check_form(change: &ResourceChange) -> Result<(), Wrong> {
     let mut seen = HashSet::new();
-    if !change.configs.iter().all(|(name, ..)| seen.insert(name)) {
+    if !change.edits.iter().all(|edit| seen.insert(&edit.name)) {
         return invalid_request("Error due to duplicate config keys");
     }
     let delete = Operation::Delete as i8;
     let nulls: Vec<&str> = change
-        .configs
+        .edits
         .iter()
-        .filter(|(_, operation, value)| *operation != delete && value.is_none())
-        .map(|(name, ..)| *name)
+        .filter(|edit| edit.operation != delete && edit.value.is_none())
+        .map(|edit| &*edit.name)
         .collect();
     match nulls.is_empty() {
         true => Ok(()),
@@ -196,15 +203,15 @@ fn check_form(change: &Change<'_>) -> Result<(), Wrong> {
 }
 
 /// A broker's settings with the changes made. (ConfigAdminManager.prepareIncrementalConfigs)
-fn edited(mut values: DynamicValues, change: &Change<'_>) -> Result<DynamicValues, Wrong> {
-    for (_, operation, _) in &change.configs {
+fn edited(mut values: DynamicValues, change: &ResourceChange) -> Result<DynamicValues, Wrong> {
+    for Edit { operation, .. } in &change.edits {
         if Operation::of(*operation).is_none() {
             return invalid_request(format!("Unknown operations type {operation}"));
         }
     }
-    for (name, operation, value) in &change.configs {
-        let value = value.unwrap_or_default();
-        let new = match Operation::of(*operation) {
+    for edit in &change.edits {
+        let (name, value) = (&*edit.name, edit.value.as_deref().unwrap_or_default());
+        let new = match Operation::of(edit.operation) {
             Some(Operation::Set) => value.to_owned(),
             Some(Operation::Append) => {
                 let mut list = list(&values, name, "append")?;
@@ -221,11 +228,11 @@ fn edited(mut values: DynamicValues, change: &Change<'_>) -> Result<DynamicValue
                 list.join(",")
             }
             Some(Operation::Delete) | None => {
-                values.remove(*name);
+                values.remove(name);
                 continue;
             }
         };
-        values.insert(Arc::from(*name), new.into());
+        values.insert(Arc::from(name), new.into());
     }
     Ok(values)
 }
@@ -258,20 +265,6 @@ fn unknown<T>(kind: i8) -> Result<T, Wrong> {
 
 fn invalid_request<T>(message: impl Into<String>) -> Result<T, Wrong> {
     Err((ErrorCode::InvalidRequest, message.into()))
-}
-
-/// The answers in the order of the request: what was judged here, and what was `decided` of the others.
-pub(super) fn assemble<A>(
-    blank: Vec<A>,
-    told: Vec<Option<Told>>,
-    mut decided: impl FnMut(&A) -> Option<A>,
-    fill: impl Fn(A, Told) -> A,
-) -> Vec<A> {
-    let answers = blank.into_iter().zip(told).map(|(blank, told)| match told {
-        Some(told) => fill(blank, told),
-        None => decided(&blank).unwrap_or(blank),
-    });
-    answers.collect()
 }
 
 #[cfg(test)]

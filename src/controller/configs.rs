@@ -9,13 +9,9 @@ use std::sync::Arc;
 use crate::config::{BROKER_KEYS, Key, Kind, TOPIC_KEYS, find};
 use crate::error_code::ErrorCode;
 use crate::ids::NodeId;
+use crate::messages::StrBytes;
 use crate::messages::records::frame::MetadataRecord;
 use crate::messages::records::metadata::ClearElrRecord;
-use crate::messages::{
-    AlterConfigsRequest, AlterConfigsResponse, IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse, StrBytes, alter_configs_response,
-    incremental_alter_configs_response,
-};
 use crate::metadata::record::{config_record, text};
 use crate::metadata::{Image, Resource, ResourceKind, Values};
 
@@ -51,68 +47,47 @@ impl Operation {
 /// A setting and what it is to be; `None` takes it away.
 type Altered = (Arc<str>, Option<Arc<str>>);
 
-impl Machine {
-    /// Gives resources other settings in place of those they have. (AlterConfigs)
-    pub(super) fn alter_configs(&self, image: &Image, request: &AlterConfigsRequest) -> Decision {
-        let mut records = Vec::new();
-        let results = request.resources.iter().map(|asked| {
-            let resource = resource(asked.resource_type, &asked.resource_name);
-            let given = asked.configs.iter().filter_map(|config| {
-                Some((
-                    Arc::from(&*config.name),
-                    Arc::from(config.value.as_deref()?),
-                ))
-            });
-            let altered = replaced(image, &resource, &given.collect());
-            self.altered(image, &resource, altered)
-                .map(|altered| records.extend(altered))
-        });
-        let results = bounded(results.collect(), &mut records);
-        clear_elr(image, &mut records);
-        if request.validate_only {
-            records.clear();
-        }
-        let responses = request.resources.iter().zip(results);
-        let responses = responses.map(|(asked, result)| {
-            let (code, message) = told(result);
-            alter_configs_response::AlterConfigsResourceResponse::default()
-                .with_error_code(code.code())
-                .with_error_message(message)
-                .with_resource_type(asked.resource_type)
-                .with_resource_name(asked.resource_name.clone())
-        });
-        let response = AlterConfigsResponse::default().with_responses(responses.collect());
-        Decision::of(records, Answer::AlterConfigs(response))
-    }
+/// What is asked of the settings of resources: that they have these and no others (AlterConfigs), or that these change
+/// (IncrementalAlterConfigs, KIP-339).
+#[derive(Clone, Debug, Default)]
+pub struct ConfigChanges {
+    pub resources: Vec<ResourceChange>,
+    /// Whether what is not named goes.
+    pub replace: bool,
+    pub validate_only: bool,
+}
 
-    /// Changes single settings of resources. (IncrementalAlterConfigs, KIP-339)
-    pub(super) fn incremental_alter_configs(
-        &self,
-        image: &Image,
-        request: &IncrementalAlterConfigsRequest,
-    ) -> Decision {
+#[derive(Clone, Debug, Default)]
+pub struct ResourceChange {
+    pub kind: i8,
+    pub name: StrBytes,
+    pub edits: Vec<Edit>,
+}
+
+/// What is to become of one setting.
+#[derive(Clone, Debug)]
+pub struct Edit {
+    pub name: StrBytes,
+    /// An [`Operation`], as far as it is one.
+    pub operation: i8,
+    pub value: Option<StrBytes>,
+}
+
+/// For each resource in its turn [`ErrorCode::None`], or why nothing is done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlteredConfigs(pub Vec<(ErrorCode, Option<StrBytes>)>);
+
+impl Machine {
+    pub(super) fn alter_configs(&self, image: &Image, asked: &ConfigChanges) -> Decision {
         let mut records = Vec::new();
-        let all = request
-            .resources
-            .iter()
-            .flat_map(|resource| &resource.configs);
-        let is_known = |code| Operation::of(code).is_some();
-        let results = if all.map(|config| config.config_operation).all(is_known) {
-            let results = request.resources.iter().map(|asked| {
-                let resource = resource(asked.resource_type, &asked.resource_name);
-                let own = image.configs().of(&resource).map(|values| &**values);
-                let changes = asked.configs.iter().filter_map(|config| {
-                    let operation = Operation::of(config.config_operation)?;
-                    changed(
-                        own,
-                        resource.kind,
-                        &config.name,
-                        operation,
-                        config.value.as_deref(),
-                    )
-                    .transpose()
-                });
-                let altered = changes.collect::<Result<Vec<Altered>, Refusal>>()?;
+        let mut edits = asked.resources.iter().flat_map(|resource| &resource.edits);
+        let results = if edits.all(|edit| Operation::of(edit.operation).is_some()) {
+            let results = asked.resources.iter().map(|change| {
+                let resource = resource(change.kind, &change.name);
+                let altered = match asked.replace {
+                    true => replaced(image, &resource, &change.edits),
+                    false => changed(image, &resource, &change.edits)?,
+                };
                 self.altered(image, &resource, altered)
                     .map(|altered| records.extend(altered))
             });
@@ -120,24 +95,14 @@ impl Machine {
         } else {
             // Kafka's controller trips over an operation that it does not know.
             let refusal = Refusal::silent(ErrorCode::UnknownServerError);
-            vec![Err(refusal); request.resources.len()]
+            vec![Err(refusal); asked.resources.len()]
         };
         clear_elr(image, &mut records);
-        if request.validate_only {
+        if asked.validate_only {
             records.clear();
         }
-        let responses = request.resources.iter().zip(results);
-        let responses = responses.map(|(asked, result)| {
-            let (code, message) = told(result);
-            incremental_alter_configs_response::AlterConfigsResourceResponse::default()
-                .with_error_code(code.code())
-                .with_error_message(message)
-                .with_resource_type(asked.resource_type)
-                .with_resource_name(asked.resource_name.clone())
-        });
-        let response =
-            IncrementalAlterConfigsResponse::default().with_responses(responses.collect());
-        Decision::of(records, Answer::IncrementalAlterConfigs(response))
+        let outcomes = AlteredConfigs(results.into_iter().map(told).collect());
+        Decision::of(records, Answer::AlterConfigs(outcomes))
     }
 
     /// The records of one resource, where the settings that it would then have are possible.
@@ -177,7 +142,11 @@ fn resource(kind: i8, name: &str) -> Resource {
 
 /// What has to change for a resource to have these settings and no others. A broker is told of unchanged ones too, so
 /// that it reads again what they refer to (KAFKA-14136).
-fn replaced(image: &Image, resource: &Resource, given: &Values) -> Vec<Altered> {
+fn replaced(image: &Image, resource: &Resource, edits: &[Edit]) -> Vec<Altered> {
+    let given = edits
+        .iter()
+        .filter_map(|edit| Some((Arc::from(&*edit.name), Arc::from(edit.value.as_deref()?))));
+    let given: Values = given.collect();
     let none = Arc::new(BTreeMap::new());
     let own = image.configs().of(resource).unwrap_or(&none);
     let is_broker = resource.kind == ResourceKind::Broker;
@@ -189,20 +158,28 @@ fn replaced(image: &Image, resource: &Resource, given: &Values) -> Vec<Altered> 
     set.chain(gone.map(|name| (name.clone(), None))).collect()
 }
 
-/// What one change comes to; `None` when the setting is that already.
-fn changed(
+/// What has to change for a resource to have its settings edited.
+fn changed(image: &Image, resource: &Resource, edits: &[Edit]) -> Result<Vec<Altered>, Refusal> {
+    let own = image.configs().of(resource).map(|values| &**values);
+    let altered = edits
+        .iter()
+        .filter_map(|edit| edited(own, resource.kind, edit).transpose());
+    altered.collect()
+}
+
+/// What one edit comes to; `None` when the setting is that already.
+fn edited(
     own: Option<&Values>,
     kind: ResourceKind,
-    name: &str,
-    operation: Operation,
-    value: Option<&str>,
+    edit: &Edit,
 ) -> Result<Option<Altered>, Refusal> {
+    let name = &*edit.name;
     let own = own.and_then(|values| values.get(name));
-    let value = value.unwrap_or_default();
-    let new: Option<Arc<str>> = match operation {
-        Operation::Set => Some(value.into()),
-        Operation::Delete => None,
-        Operation::Append | Operation::Subtract => {
+    let value = edit.value.as_deref().unwrap_or_default();
+    let new: Option<Arc<str>> = match Operation::of(edit.operation) {
+        Some(Operation::Set) => Some(value.into()),
+        Some(Operation::Delete) | None => None,
+        Some(operation @ (Operation::Append | Operation::Subtract)) => {
             let Some(key) = list_key(kind, name) else {
                 let what = match operation {
                     Operation::Append => "APPEND",
@@ -214,7 +191,7 @@ fn changed(
                 ));
             };
             let list = own.map_or(key.default.unwrap_or_default(), |own| own);
-            Some(edited(list, operation, value).into())
+            Some(edited_list(list, operation, value).into())
         }
     };
     if new
@@ -228,7 +205,7 @@ fn changed(
 }
 
 /// A list with entries added at its end or taken out; they are compared as they are written.
-fn edited(list: &str, operation: Operation, value: &str) -> String {
+fn edited_list(list: &str, operation: Operation, value: &str) -> String {
     let mut list: Vec<&str> = list.split(',').filter(|entry| !entry.is_empty()).collect();
     for entry in value.split(',') {
         let at = list.iter().position(|one| *one == entry);

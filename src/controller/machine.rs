@@ -12,18 +12,18 @@ use crate::ids::{KafkaUuid, SteadyTime};
 use crate::messages::records::frame::MetadataRecord;
 use crate::messages::records::metadata::{NoOpRecord, ProducerIdsRecord};
 use crate::messages::{
-    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterConfigsRequest,
-    AlterConfigsResponse, AssignReplicasToDirsRequest, AssignReplicasToDirsResponse,
-    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest,
-    BrokerRegistrationResponse, ControllerRegistrationRequest, ControllerRegistrationResponse,
-    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
-    DeleteTopicsRequest, DeleteTopicsResponse, IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse, UnregisterBrokerRequest, UnregisterBrokerResponse,
-    UpdateFeaturesRequest, UpdateFeaturesResponse,
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AssignReplicasToDirsRequest,
+    AssignReplicasToDirsResponse, BrokerHeartbeatRequest, BrokerHeartbeatResponse,
+    BrokerRegistrationRequest, BrokerRegistrationResponse, ControllerRegistrationRequest,
+    ControllerRegistrationResponse, CreatePartitionsRequest, CreatePartitionsResponse,
+    CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    UnregisterBrokerRequest, UnregisterBrokerResponse, UpdateFeaturesRequest,
+    UpdateFeaturesResponse,
 };
 use crate::metadata::Image;
 
 use super::brokers::Sessions;
+use super::configs::{AlteredConfigs, ConfigChanges};
 
 /// Records that one request of a user may lead to. (QuorumController.MAX_RECORDS_PER_USER_OP)
 pub(super) const RECORDS_PER_REQUEST_MAX: usize = 10_000;
@@ -42,8 +42,7 @@ pub enum Command {
     CreateTopics(CreateTopicsRequest),
     DeleteTopics(DeleteTopicsRequest),
     CreatePartitions(CreatePartitionsRequest),
-    AlterConfigs(AlterConfigsRequest),
-    IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
+    AlterConfigs(ConfigChanges),
     UpdateFeatures {
         request: UpdateFeaturesRequest,
         /// The level of the quorum's own feature.
@@ -68,8 +67,7 @@ pub enum Answer {
     CreateTopics(CreateTopicsResponse),
     DeleteTopics(DeleteTopicsResponse),
     CreatePartitions(CreatePartitionsResponse),
-    AlterConfigs(AlterConfigsResponse),
-    IncrementalAlterConfigs(IncrementalAlterConfigsResponse),
+    AlterConfigs(AlteredConfigs),
     UpdateFeatures(UpdateFeaturesResponse),
     AllocateProducerIds(AllocateProducerIdsResponse),
     RegisterBroker(BrokerRegistrationResponse),
@@ -101,8 +99,7 @@ carried! {
     CreateTopics: CreateTopicsResponse,
     DeleteTopics: DeleteTopicsResponse,
     CreatePartitions: CreatePartitionsResponse,
-    AlterConfigs: AlterConfigsResponse,
-    IncrementalAlterConfigs: IncrementalAlterConfigsResponse,
+    AlterConfigs: AlteredConfigs,
     UpdateFeatures: UpdateFeaturesResponse,
 }
 
@@ -253,10 +250,7 @@ impl Machine {
             Command::CreatePartitions(request) => {
                 super::partitions::create_partitions(image, request, random)
             }
-            Command::AlterConfigs(request) => self.alter_configs(image, request),
-            Command::IncrementalAlterConfigs(request) => {
-                self.incremental_alter_configs(image, request)
-            }
+            Command::AlterConfigs(changes) => self.alter_configs(image, changes),
             Command::UpdateFeatures {
                 request,
                 kraft_version,

@@ -35,7 +35,7 @@ use crate::clock::Clock;
 use crate::ids::{LeaderEpoch, NodeId};
 use crate::metadata::{MetadataListener, Published, checkpoint};
 pub use brokers::Sessions;
-pub use configs::Operation;
+pub use configs::{AlteredConfigs, ConfigChanges, Edit, Operation, ResourceChange};
 use driver::{Driver, Submission};
 pub use features::default_bootstrap;
 pub use machine::{Answer, Command, Decision, Machine, Random, Refusal, Seeded};
