@@ -25,7 +25,7 @@ pub const BROKER_KEYS: &[Key] = &[
     int("broker.session.timeout.ms", "9000").acts(),
     unset(Kind::Class, "client.quota.callback.class").protects(),
     int("compression.gzip.level", "-1").valid(Valid::GzipLevel).cluster_wide().acts(),
-    int("compression.lz4.level", "9").between(1, 17).cluster_wide(),
+    int("compression.lz4.level", "9").between(1, 17).cluster_wide().acts(),
     string("compression.type", "producer").one_of(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]).cluster_wide().acts(),
     int("compression.zstd.level", "3").between(-131072, 22).cluster_wide().acts(),
     list("config.providers", "").distinct(&[]).cluster_wide(),

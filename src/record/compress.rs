@@ -11,6 +11,9 @@ use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInf
 
 use super::batch::{Compression, Corrupt};
 
+/// Kafka has the fast encoder for its default level, and the slow one for all others, also the lower ones.
+/// (Lz4Compression.Builder, Lz4BlockOutputStream)
+pub const LZ4_LEVEL_DEFAULT: i32 = 9;
 /// The largest zstd window that is opened, as a power of two: 128 MiB, what zstd's highest level writes.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
@@ -29,7 +32,7 @@ pub enum Codec {
     /// 1 to 9; `None` is zlib's default, Kafka's -1.
     Gzip(Option<u32>),
     Snappy,
-    /// 1 to 17. The level is kept for DescribeConfigs; the encoder has one speed.
+    /// 1 to 17; [`LZ4_LEVEL_DEFAULT`] is the fast encoder, as in Kafka.
     Lz4(i32),
     /// -131072 to 22.
     Zstd(i32),
@@ -52,7 +55,7 @@ impl Codec {
             Compression::None => Codec::None,
             Compression::Gzip => Codec::Gzip(None),
             Compression::Snappy => Codec::Snappy,
-            Compression::Lz4 => Codec::Lz4(9),
+            Compression::Lz4 => Codec::Lz4(LZ4_LEVEL_DEFAULT),
             Compression::Zstd => Codec::Zstd(3),
         }
     }
@@ -70,6 +73,9 @@ pub fn compress(codec: Codec, plain: &[u8], to: &mut Vec<u8>) {
             encoder.finish().expect(TO_MEMORY);
         }
         Codec::Snappy => compress_xerial(plain, to),
+        Codec::Lz4(level) if level != LZ4_LEVEL_DEFAULT => {
+            compress_lz4_high(plain, level, to).expect(TO_MEMORY);
+        }
         Codec::Lz4(_) => {
             // Kafka's reader takes independent blocks only. (Lz4BlockInputStream.readHeader)
             let frame = FrameInfo::new()
@@ -83,6 +89,20 @@ pub fn compress(codec: Codec, plain: &[u8], to: &mut Vec<u8>) {
             zstd::stream::copy_encode(plain, to, level).expect(TO_MEMORY);
         }
     }
+}
+
+/// A frame as of the fast encoder, of blocks that were searched for more and longer matches: pure Rust has no encoder for
+/// that. (Lz4BlockOutputStream with LZ4Factory.highCompressor)
+fn compress_lz4_high(plain: &[u8], level: i32, to: &mut Vec<u8>) -> io::Result<()> {
+    let mut encoder = lz4::EncoderBuilder::new()
+        .block_mode(lz4::BlockMode::Independent)
+        .block_size(lz4::BlockSize::Max64KB)
+        .checksum(lz4::ContentChecksum::NoChecksum)
+        .block_checksum(lz4::liblz4::BlockChecksum::NoBlockChecksum)
+        .level(u32::try_from(level).unwrap_or(1))
+        .build(to)?;
+    encoder.write_all(plain)?;
+    encoder.finish().1
 }
 
 fn compress_xerial(plain: &[u8], to: &mut Vec<u8>) {

@@ -4,18 +4,21 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::batch::{HEADER_LEN, decrement_sequence, increment_sequence};
-use super::compress::Codec;
+use super::compress::{self, Codec};
 use super::control::{ControlType, EndMarker};
 use super::validate::{RecordError, RecordFault, produced_batch};
 use super::*;
 use crate::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
-const CODECS: [Codec; 5] = [
+const CODECS: [Codec; 8] = [
     Codec::None,
     Codec::Gzip(None),
     Codec::Snappy,
     Codec::Lz4(9),
+    Codec::Lz4(1),
+    Codec::Lz4(8),
+    Codec::Lz4(17),
     Codec::Zstd(3),
 ];
 
@@ -224,6 +227,23 @@ fn a_flipped_bit_is_noticed() {
         let damaged = Batch::parse(&bytes.into()).unwrap();
         assert!(matches!(damaged.check_crc(), Err(Corrupt::Crc { .. })));
     }
+}
+
+#[test]
+fn a_level_of_lz4_is_slower_and_smaller() {
+    let text: Vec<u8> = (0..50_000_u64)
+        .flat_map(|n| (n * n % 7919).to_string().into_bytes())
+        .collect();
+    let size = |level| {
+        let mut compressed = Vec::new();
+        compress::compress(Codec::Lz4(level), &text, &mut compressed);
+        compressed.len()
+    };
+    assert!(size(12) < size(3) && size(3) < size(9), "9 is the fast one");
+    // Blocks of 64 KB by themselves, no checksums and no size: what Kafka writes. (Lz4BlockOutputStream)
+    let mut compressed = Vec::new();
+    compress::compress(Codec::Lz4(12), &text, &mut compressed);
+    assert_eq!(compressed[..6], [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40]);
 }
 
 #[test]
