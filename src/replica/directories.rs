@@ -136,6 +136,15 @@ impl Directories {
             .position(|directory| directory.absolute().as_os_str() == path)
     }
 
+    /// The place of the one that a file lies in, by its real path.
+    pub(super) fn containing(&self, file: &Path) -> Option<usize> {
+        let holds = |directory: &Directory| {
+            let path = directory.path.canonicalize();
+            path.is_ok_and(|path| file.starts_with(path))
+        };
+        self.all.iter().position(holds)
+    }
+
     pub(super) fn is_online(&self, directory: usize) -> bool {
         self.all[directory].online().is_some()
     }

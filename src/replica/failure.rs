@@ -2,10 +2,14 @@
 //! that their storage cannot be used, until the broker is started again with the directory repaired. Who tells the
 //! controller follows [`Replicas::directory_state`]. (ReplicaManager.handleLogDirFailure; KIP-112, KIP-858, KIP-1066)
 
+use std::fs::{File, read_link};
+use std::io;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use rustix::io::Errno;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tracing::{error, warn};
@@ -14,6 +18,7 @@ use super::directories::Directories;
 use super::partition::Partition;
 use super::replicas::{Hosted, Key, Replicas};
 use crate::ids::DirectoryId;
+use crate::log;
 use crate::metadata::{Image, Resource};
 
 /// What the controller has to know of the log directories.
@@ -67,6 +72,27 @@ impl Replicas {
     pub fn has_failed(&self, path: &Path) -> bool {
         (0..self.directories.len())
             .any(|at| self.directories.path(at) == path && !self.directories.is_online(at))
+    }
+
+    /// What it means for a log directory that part of a segment's file could not be sent to a client, if that was not the
+    /// client's doing. Records leave the process unread, so this is where an error of the device comes to light.
+    pub fn judge_sent(&self, file: &File, error: &io::Error) {
+        let is_cut = error.kind() == io::ErrorKind::UnexpectedEof;
+        if !is_cut && Errno::from_io_error(error) != Some(Errno::IO) {
+            return;
+        }
+        // As the file is named now: its segment may be closed, renamed or removed.
+        let Ok(path) = read_link(format!("/proc/self/fd/{}", file.as_raw_fd())) else {
+            return;
+        };
+        let Some(directory) = self.directories.containing(&path) else {
+            return;
+        };
+        error!(file = %path.display(), %error, "it could not be sent");
+        if let Some(health) = self.directories.health(directory).filter(|_| !is_cut) {
+            let source = io::Error::from(Errno::IO);
+            health.judge_read(&log::Error::Io { path, source });
+        }
     }
 
     /// Takes the partitions of each directory offline when it fails. Ends when no directory is left to watch.

@@ -129,7 +129,7 @@ impl Connection {
         let mut active_at = Instant::now();
         loop {
             self.gather_answers();
-            self.output.write(&self.stream)?;
+            self.write()?;
             if self.handle_received()? {
                 continue;
             }
@@ -166,6 +166,15 @@ impl Connection {
                 }
             }
         }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let written = self.output.write(&self.stream);
+        if let (Err(error), Some(file)) = (&written, self.output.file()) {
+            // Which of the two it was tells the error.
+            self.broker.replicas().judge_sent(file, error);
+        }
+        written.map(|_| ())
     }
 
     /// Waits for the oldest answer, for room in the socket, or for more requests.

@@ -3,6 +3,7 @@
 //! Bytes leave by `send`, file ranges by `sendfile`, so that records go from the page cache to the socket untouched.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 
@@ -29,6 +30,14 @@ impl Output {
 
     pub(super) fn is_empty(&self) -> bool {
         self.pieces.is_empty()
+    }
+
+    /// The file that is being sent, where one is.
+    pub(super) fn file(&self) -> Option<&File> {
+        match self.pieces.front()? {
+            Piece::File(range) => Some(&range.file),
+            Piece::Bytes(_) => None,
+        }
     }
 
     /// Writes until all is out or the socket takes no more; `Ok(false)` in the latter case.

@@ -192,7 +192,7 @@ async fn a_failed_directory_takes_its_partitions_offline_and_no_others() {
     let kept = node.partition(1).unwrap();
     let mut state = node.replicas.directory_state();
     state.mark_unchanged();
-    let failure = crate::log::Error::Offline {
+    let failure = log::Error::Offline {
         path: dir.path().join("1"),
     };
     node.replicas.directories.health(1).unwrap().fail(&failure);
@@ -245,4 +245,22 @@ fn a_directory_that_cannot_be_opened_leaves_the_others_in_use() {
     std::fs::rename(dir.path().join("away"), dir.path().join("1")).unwrap();
     let node = Node::open(dir.path(), image, "");
     assert_eq!(node.partition(1).unwrap().log_end_offset(), Offset(1));
+}
+
+#[tokio::test]
+async fn an_error_of_the_device_while_records_are_sent_takes_its_directory_offline() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::open(dir.path(), cluster(), "");
+    node.apply(&[partition(0, directory_id(0)), partition(1, directory_id(1))]);
+    node.append(1);
+    let log = node.partition(1).unwrap().log();
+    let file = File::open(log.dir().join("00000000000000000000.log")).unwrap();
+    let sent = |error: Errno| node.replicas.judge_sent(&file, &error.into());
+    sent(Errno::CONNRESET);
+    let cut = io::ErrorKind::UnexpectedEof;
+    node.replicas.judge_sent(&file, &cut.into());
+    let failed = |at| node.replicas.directories.health(at).unwrap().is_failed();
+    assert!(!failed(1));
+    sent(Errno::IO);
+    assert_eq!([0, 1, 2].map(failed), [false, true, false]);
 }
