@@ -334,6 +334,7 @@ impl Replicas {
         )) = self.hosted.remove(&(topic.id, index))
         {
             partition.retire();
+            self.stale.deleted(&topic.name);
             self.forget_uncleanable(&partition);
             self.drop_future(&partition);
             let now = self.clock.steady();
@@ -482,7 +483,6 @@ impl MetadataListener for Replicas {
             topic
                 .indexed()
                 .for_each(|(index, _)| self.remove(topic, index));
-            self.stale.deleted(&topic.name);
         }
         for (id, changed) in &delta.topics {
             if let Some(topic) = image.topics().by_id(*id) {

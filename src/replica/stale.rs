@@ -16,7 +16,7 @@ pub(super) struct StaleCheckpoints(Mutex<State>);
 struct State {
     /// They may tell of topics that were deleted in an earlier run, or while it ended.
     all: bool,
-    /// Topics that were deleted since they were written.
+    /// Topics of which partitions have gone since they were written.
     deleted: HashSet<Arc<str>>,
     /// A log was compacted.
     cleaned: bool,

@@ -210,6 +210,40 @@ async fn logs_are_compacted_as_they_become_dirty() {
     assert_eq!(node.size("a"), node.size("b"));
 }
 
+#[test]
+fn a_run_waits_where_it_is_faster_than_the_limit_and_tells_how_far_it_is() {
+    let node = Node::new(&["a"], &[("log.cleaner.io.max.bytes.per.second", "1000")]);
+    node.write("a", 10);
+    let run = node.choose().unwrap();
+    let stage = Stage::Cleaning { bytes: 5000 };
+    run.begins(stage);
+    run.moved(50);
+    node.replicas.clock().advance(Duration::from_millis(300));
+    let watch = Clock::system();
+    let from = watch.steady();
+    run.moved(300);
+    let waited = watch.steady().0 - from.0;
+    assert!(waited >= 50, "350 bytes take 350 ms: {waited}");
+    let status = RunStatus {
+        partition: run.partition.topic_partition().clone(),
+        stage: Some(stage),
+        moved_bytes: 350,
+    };
+    assert_eq!(node.replicas.cleaning_status().running, [status]);
+    // Who stops the broker does not wait for hours.
+    run.moved(1 << 30);
+    node.replicas.clock().advance(Duration::from_millis(300));
+    std::thread::scope(|scope| {
+        let moving = scope.spawn(|| run.moved(1 << 30));
+        node.replicas
+            .cleaning
+            .stopping
+            .store(true, Ordering::Release);
+        node.replicas.cleaning.changed.notify_all();
+        moving.join().unwrap();
+    });
+}
+
 #[tokio::test(start_paused = true)]
 async fn nothing_is_compacted_where_that_is_switched_off() {
     let node = Node::new(&["a"], &[("log.cleaner.enable", "false")]);
