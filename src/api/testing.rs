@@ -20,10 +20,13 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) async fn start() -> Node {
+        Node::start_with(&[]).await
+    }
+
+    pub(super) async fn start_with(given: &[(&str, &str)]) -> Node {
         let dir = tempfile::tempdir().unwrap();
-        let broker = Broker::start(Settings::on_free_ports(dir.path()), &[])
-            .await
-            .unwrap();
+        let settings = Settings::on_free_ports(dir.path()).with(given).unwrap();
+        let broker = Broker::start(settings, &[]).await.unwrap();
         let session = Session {
             connection_id: 1,
             client_host: IpAddr::V4(Ipv4Addr::LOCALHOST),

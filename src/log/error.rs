@@ -36,6 +36,15 @@ impl Error {
         }
     }
 
+    /// Whether a segment that is dropped or cut at the same time may be all that is behind it.
+    pub(super) fn may_be_of_a_change(&self) -> bool {
+        match self {
+            Error::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Error::Corrupt { .. } => true,
+            Error::Malformed { .. } | Error::NoSpace { .. } | Error::Offline { .. } => false,
+        }
+    }
+
     pub(crate) fn corrupt(path: &Path, position: u64, reason: &'static str) -> Error {
         Error::Corrupt {
             path: path.to_owned(),
@@ -45,20 +54,24 @@ impl Error {
     }
 }
 
-/// An error that may be one of a file that is not there.
-pub(crate) trait MayBeMissing {
-    fn is_missing(&self) -> bool;
+/// An error of a look-up.
+pub(crate) trait LookUpError {
+    /// Of the storage, where it is one.
+    fn storage(&self) -> Option<&Error>;
 }
 
-impl MayBeMissing for Error {
-    fn is_missing(&self) -> bool {
-        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+impl LookUpError for Error {
+    fn storage(&self) -> Option<&Error> {
+        Some(self)
     }
 }
 
-impl MayBeMissing for ReadError {
-    fn is_missing(&self) -> bool {
-        matches!(self, ReadError::Storage(error) if error.is_missing())
+impl LookUpError for ReadError {
+    fn storage(&self) -> Option<&Error> {
+        match self {
+            ReadError::Storage(error) => Some(error),
+            ReadError::OutOfRange { .. } => None,
+        }
     }
 }
 

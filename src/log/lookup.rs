@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::error::{Error, MayBeMissing};
+use super::error::{Error, LookUpError};
 use super::index::TimeEntry;
 use super::log::Log;
 use super::segment::{Segment, lock};
@@ -31,19 +31,28 @@ impl Log {
         timestamp: Timestamp,
     ) -> Result<Option<TimestampedOffset>, Error> {
         self.look_up(|| self.find_timestamp(timestamp))
-            .inspect_err(|error| self.home.health.judge_read(error))
     }
 
-    /// Looks something up, and once more where a segment went away meanwhile: it was dropped, or compaction has put
-    /// another in its place.
-    pub(super) fn look_up<T, E: MayBeMissing>(
+    /// Looks something up, and once more where a segment went away meanwhile: it was dropped or cut, or compaction has put
+    /// another in its place. What is wrong with the files all the same has its consequences.
+    pub(super) fn look_up<T, E: LookUpError>(
         &self,
         look: impl Fn() -> Result<T, E>,
     ) -> Result<T, E> {
+        let outcome = self.look_again(look);
+        if let Err(error) = &outcome
+            && let Some(error) = error.storage()
+        {
+            self.judge_read(error);
+        }
+        outcome
+    }
+
+    fn look_again<T, E: LookUpError>(&self, look: impl Fn() -> Result<T, E>) -> Result<T, E> {
         for _ in 0..LOOK_UPS {
             let segments = self.segments.load_full();
             match look() {
-                Err(error) if error.is_missing() => {
+                Err(error) if error.storage().is_some_and(Error::may_be_of_a_change) => {
                     // Who changes the list holds this lock until it is whole again.
                     drop(lock(&self.append));
                     if Arc::ptr_eq(&segments, &self.segments.load()) {
@@ -90,7 +99,6 @@ impl Log {
     /// The first record with the largest timestamp of all (KIP-734). Reads from the disk.
     pub fn max_timestamp(&self) -> Result<Option<TimestampedOffset>, Error> {
         self.look_up(|| self.find_max_timestamp())
-            .inspect_err(|error| self.home.health.judge_read(error))
     }
 
     fn find_max_timestamp(&self) -> Result<Option<TimestampedOffset>, Error> {

@@ -19,11 +19,6 @@ impl Log {
         min_one_batch: bool,
     ) -> Result<ReadOutcome, ReadError> {
         self.look_up(|| self.read_once(from, max_bytes, below, min_one_batch))
-            .inspect_err(|error| {
-                if let ReadError::Storage(error) = error {
-                    self.home.health.judge_read(error);
-                }
-            })
     }
 
     fn read_once(

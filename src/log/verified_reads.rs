@@ -1,5 +1,5 @@
 //! Checking what is read before it is given away (`log.verify.on.read`): a bit that flipped on the device after a batch was
-//! taken and checked is found here, and not by the consumer.
+//! taken and checked is found here, and not by the consumer. And what follows from damage, however it was found.
 
 use std::fs::File;
 
@@ -7,7 +7,7 @@ use tracing::error;
 
 use super::error::Error;
 use super::log::Log;
-use super::scan::{Fault, Scan};
+use super::scan::Scan;
 use super::segment::Segment;
 use crate::ids::Offset;
 
@@ -17,8 +17,19 @@ const VERIFY_BYTES: usize = 64 * 1024;
 const ALL: Offset = Offset(i64::MIN);
 
 impl Log {
-    /// Checks the CRC of every batch in a part of a segment. At the first bad one the log takes no more records; what is
-    /// sound in it can still be read.
+    /// What an error means that reading has met: that the device cannot read takes the log directory offline. A log whose
+    /// batches are damaged takes no more records; what is sound in it can still be read, and no other log is concerned.
+    pub(super) fn judge_read(&self, error: &Error) {
+        self.home.health.judge_read(error);
+        if matches!(error, Error::Corrupt { .. }) {
+            if !self.is_offline() {
+                error!(damage = %error, "found when it was read: the log takes no more records");
+            }
+            self.go_offline();
+        }
+    }
+
+    /// Checks the CRC of every batch in a part of a segment.
     pub(super) fn verify(
         &self,
         segment: &Segment,
@@ -32,15 +43,7 @@ impl Log {
             match scan.next(ALL) {
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(()),
-                Err(Fault::Io(error)) => return Err(segment.error(Fault::Io(error))),
-                Err(bad) => {
-                    let damage = segment.error(bad);
-                    if !self.is_offline() {
-                        error!(%damage, "found when it was read: the log takes no more records");
-                    }
-                    self.go_offline();
-                    return Err(damage);
-                }
+                Err(fault) => return Err(segment.error(fault)),
             }
         }
     }

@@ -12,16 +12,21 @@ use crate::record::BatchBuilder;
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
 fn append(node: &Node, topic: Uuid, value: &[u8]) {
+    try_append(&partition(node, topic, 0), value).unwrap();
+}
+
+fn try_append(partition: &Partition, value: &[u8]) -> Result<(), replica::Error> {
     let mut builder = BatchBuilder::new();
     builder.append(NOW, None, Some(value));
-    let partition = node
-        .broker
-        .replicas()
-        .get(KafkaUuid(topic), PartitionIndex(0))
-        .unwrap();
-    partition
-        .append_as_leader(&builder.build_valid(), Origin::Client, 1, None, NOW)
-        .unwrap();
+    let appended = partition.append_as_leader(&builder.build_valid(), Origin::Client, 1, None, NOW);
+    appended.map(|_| ())
+}
+
+fn partition(node: &Node, topic: Uuid, index: i32) -> Arc<Partition> {
+    let replicas = node.broker.replicas();
+    replicas
+        .get(KafkaUuid(topic), PartitionIndex(index))
+        .unwrap()
 }
 
 fn fetch(topic: Uuid, from: i64) -> FetchRequest {
@@ -232,4 +237,52 @@ async fn a_session_is_answered_with_what_is_new() {
         node.call::<Fetch>(17, unknown).await.error_code,
         ErrorCode::FetchSessionIdNotFound.code()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_in_a_sealed_segment_ends_its_partition_and_no_other() {
+    /// In the second batch of a segment: its length, and a byte of its records.
+    const LENGTH: usize = 73 + 8;
+    const RECORDS: usize = 73 + 70;
+    let cases = [("true", RECORDS), ("false", LENGTH), ("true", LENGTH)];
+    for (verify_on_read, at) in cases {
+        let mut node = Node::start_with(&[("log.verify.on.read", verify_on_read)]).await;
+        let topic = node.create_topic("t", 2, &[]).await;
+        let all = [0, 1].map(|index| partition(&node, topic, index));
+        for partition in &all {
+            (0..3).for_each(|_| try_append(partition, b"value").unwrap());
+            partition.log().roll(NOW).unwrap();
+            try_append(partition, b"value").unwrap();
+        }
+        let path = all[0].log().dir().join("00000000000000000000.log");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[at] ^= 0x40;
+        std::fs::write(&path, bytes).unwrap();
+        let mut read = async |index: i32, from: i64| {
+            let mut request = fetch(topic, from);
+            request.topics[0].partitions[0].partition = index;
+            request.topics[0].partitions[0].partition_max_bytes = 1;
+            let response = node.call::<Fetch>(17, request).await;
+            let data = only(&response);
+            (ErrorCode::from_code(data.error_code), length(data))
+        };
+        assert_eq!(read(0, 1).await, (ErrorCode::KafkaStorageError, 0), "{at}");
+        assert!(matches!(
+            try_append(&all[0], b"more"),
+            Err(replica::Error::Storage(crate::log::Error::Offline { .. }))
+        ));
+        assert_eq!(read(0, 0).await, (ErrorCode::None, 73), "what is sound");
+        assert_eq!(read(0, 3).await, (ErrorCode::None, 73));
+        assert_eq!(read(1, 1).await, (ErrorCode::None, 73), "the other one");
+        try_append(&all[1], b"more").unwrap();
+        assert!(
+            !node
+                .broker
+                .replicas()
+                .directory_state()
+                .borrow()
+                .online
+                .is_empty()
+        );
+    }
 }
