@@ -94,8 +94,10 @@ fn records_whose_offsets_fall_end_the_run() {
     log.append_as_follower(&bytes.into(), NOW).unwrap();
     log.roll(NOW).unwrap();
     let error = clean_at(&log, NOW).unwrap_err();
-    assert!(!error.passes(), "{error}");
-    assert!(error.to_string().contains("record 1"), "{error}");
+    assert!(
+        matches!(error, CleanError::Storage(Error::Corrupt { .. })),
+        "{error}"
+    );
     assert_eq!(keys(&log).len(), 4);
 }
 
