@@ -141,7 +141,7 @@ impl Segment {
     /// file was still its own. Fails as for a missing file.
     pub(super) fn expect_present(&self) -> Result<(), Error> {
         if self.is_removed() {
-            let error = std::io::Error::new(ErrorKind::NotFound, "dropped or replaced");
+            let error = io::Error::new(ErrorKind::NotFound, "dropped or replaced");
             return Err(self.io(LOG_SUFFIX)(error));
         }
         Ok(())
