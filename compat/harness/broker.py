@@ -1,4 +1,5 @@
 """A broker under test: Dohle or Apache Kafka, one combined node on free loopback ports with a data directory of its own."""
+import os
 import pathlib
 import random
 import shutil
@@ -24,6 +25,7 @@ SETTINGS = {
 API_VERSIONS_V0 = struct.pack(">ihhih", 10, 18, 0, 7, -1)
 PORTS = range(24000, 25000)
 STOP_LIMIT = 60
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def free_ports(count):
@@ -135,6 +137,10 @@ class Broker:
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) * 1024
         raise Failed("the process has no VmRSS")
+
+    def cpu_seconds(self):
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
 
     def log_text(self):
         return self.log.read_text(errors="replace") if self.log.exists() else ""

@@ -2,16 +2,11 @@
 
 2,000 partitions; with --full 20,000 in topics of 100 and of 1,000 (Kafka: 5,000). The figures are printed with each test.
 """
-import os
 import pathlib
-import sys
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-
-from harness.report import FAIL, PASS  # noqa: E402
-
-from wire import Client  # noqa: E402
+from harness.report import FAIL, PASS
+from harness.wire import Client, batch
 
 BROKER = False
 LIMIT = 1800
@@ -19,7 +14,6 @@ PARTITIONS = {"dohle": {False: 2_000, True: 20_000}, "kafka": {False: 2_000, Tru
 EMPTY_KB = 4         # memory of a partition that nothing was ever written to
 OPEN_FILES = 4_500   # `max.open.segments` and what else a broker has open
 IDLE_SECONDS = 10
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def run(suite):
@@ -66,7 +60,7 @@ def create(broker, topics):
 def write(broker, topics):
     client, begin = Client(broker.port), time.monotonic()
     for topic, partitions in topics:
-        errors = set(client.produce(topic, partitions))
+        errors = set(client.produce(topic, partitions, batch([b"v"])))
         assert errors == {0}, f"{topic}: errors {errors}"
     print(f"one record to each partition in {time.monotonic() - begin:.2f} s", flush=True)
 
@@ -79,9 +73,9 @@ def figures(broker, topics, base, count):
         size = client.metadata_of_all()
         best = min(best, time.monotonic() - begin)
     client.close()
-    cpu = cpu_seconds(broker)
+    cpu = broker.cpu_seconds()
     time.sleep(IDLE_SECONDS)
-    cpu = (cpu_seconds(broker) - cpu) / IDLE_SECONDS
+    cpu = (broker.cpu_seconds() - cpu) / IDLE_SECONDS
     resident = broker.resident_bytes()
     return {
         "kb": (resident - base) / 1024 / count,
@@ -108,8 +102,3 @@ def restarted(suite, broker, topics, name, end, expected):
               f"{broker.resident_bytes() / 2**20:.0f} MB", flush=True)
 
     suite.case(name, test, tries=1)
-
-
-def cpu_seconds(broker):
-    fields = pathlib.Path(f"/proc/{broker.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS

@@ -1,12 +1,10 @@
-"""The few requests that the suite makes, in old versions that both brokers know: thousands of partitions in each."""
+"""The few requests that scenarios make by themselves, in old versions that both brokers know: many partitions in each."""
 import socket
 import struct
 import time
 
 NONE, TRANSIENT = 0, (3, 5, 6, 9)  # not there yet, no leader yet, not the leader yet, replica not available
-# A batch of one record without key, with the value "v". What stands before the attributes has no part in its checksum.
-BATCH_TAIL = (struct.pack(">hiqqqhii", 0, 0, 1_700_000_000_000, 1_700_000_000_000, -1, -1, -1, 1)
-              + bytes([14, 0, 0, 0, 1, 2]) + b"v" + bytes([0]))
+WHEN = 1_700_000_000_000  # the timestamp of all records
 
 
 def crc32c(data):
@@ -18,7 +16,25 @@ def crc32c(data):
     return crc ^ 0xFFFFFFFF
 
 
-BATCH = struct.pack(">qiibI", 0, 9 + len(BATCH_TAIL), -1, 2, crc32c(BATCH_TAIL)) + BATCH_TAIL
+def varint(number):
+    """Zigzag."""
+    number, out = number << 1, bytearray()
+    while number > 0x7F:
+        out.append(0x80 | number & 0x7F)
+        number >>= 7
+    return bytes([*out, number])
+
+
+def batch(values):
+    """A record batch of records without keys."""
+    records = []
+    for n, value in enumerate(values):
+        # Attributes, timestamp delta, offset delta, a key of length -1, the value, no headers.
+        record = bytes([0, 0]) + varint(n) + bytes([1]) + varint(len(value)) + value + bytes([0])
+        records.append(varint(len(record)) + record)
+    # What stands before the attributes has no part in the checksum.
+    tail = struct.pack(">hiqqqhii", 0, len(records) - 1, WHEN, WHEN, -1, -1, -1, len(records)) + b"".join(records)
+    return struct.pack(">qiibI", 0, 9 + len(tail), -1, 2, crc32c(tail)) + tail
 
 
 def text(value):
@@ -59,12 +75,20 @@ class Client:
         found = [struct.unpack_from(">ihqq", answer, at + 22 * n) for n in range(partitions)]
         return [(error, offset) for _, error, _, offset in found]
 
-    def produce(self, topic, partitions):
-        """Produce 3, acks=all: one record to each partition; the error codes."""
-        wanted = text(topic) + array(struct.pack(">ii", p, len(BATCH)) + BATCH for p in range(partitions))
+    def produce(self, topic, partitions, batch):
+        """Produce 3, acks=all: the batch to each partition; the error codes."""
+        wanted = text(topic) + array(struct.pack(">ii", p, len(batch)) + batch for p in range(partitions))
         answer = self.ask(0, 3, struct.pack(">hhi", -1, -1, 60_000) + array([wanted]))
         at = 4 + 2 + len(topic) + 4
         return [struct.unpack_from(">ih", answer, at + 22 * n)[1] for n in range(partitions)]
+
+    def fetch(self, topic, partition, offset):
+        """Fetch 4 of one partition: (error, bytes of records)."""
+        wanted = text(topic) + array([struct.pack(">iqi", partition, offset, 1 << 20)])
+        answer = self.ask(1, 4, struct.pack(">iiiib", -1, 100, 1, 1 << 20, 0) + array([wanted]))
+        at = 4 + 4 + 2 + len(topic) + 4
+        _, error, _, _, aborted = struct.unpack_from(">ihqqi", answer, at)
+        return error, struct.unpack_from(">i", answer, at + 26 + 16 * max(aborted, 0))[0]
 
     def metadata_of_all(self):
         """Metadata 1; the size of the answer."""
