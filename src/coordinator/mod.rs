@@ -17,6 +17,8 @@ pub mod group;
 pub mod groups;
 pub mod markers;
 pub mod runtime;
+#[cfg(test)]
+mod script_tests;
 mod topic;
 pub mod transaction;
 pub mod transactions;
@@ -97,7 +99,7 @@ pub trait StateMachine: Send + Sync + 'static {
     type State: Default + Send;
     /// What is known besides: sessions, waiting requests. Losing it, as at a change of leader, does no harm.
     type Scratch: Default + Send;
-    type Request: Send;
+    type Request: Send + Sync;
     type Response: Send + 'static;
     type Record: Send;
 

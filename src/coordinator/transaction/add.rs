@@ -32,6 +32,9 @@ impl Step<'_> {
         if let Err(code) = check(transaction, producer) {
             return code;
         }
+        if transaction.state.is_unused() {
+            return ErrorCode::UnknownServerError;
+        }
         let is_open = transaction.state == TransactionState::Ongoing;
         if is_open
             && partitions

@@ -191,9 +191,7 @@ fn judge(transaction: &Transaction, end: &End) -> Verdict {
         {
             Verdict::Prepare
         }
-        (TransactionState::Dead | TransactionState::PrepareEpochFence, _) => {
-            Verdict::Refuse(ErrorCode::UnknownServerError)
-        }
+        (state, _) if state.is_unused() => Verdict::Refuse(ErrorCode::UnknownServerError),
         _ => Verdict::Refuse(ErrorCode::InvalidTxnState),
     }
 }
@@ -214,9 +212,7 @@ fn judge_by_state(transaction: &Transaction, end: &End) -> Verdict {
         (TransactionState::CompleteCommit, true) | (TransactionState::CompleteAbort, false) => {
             Verdict::Done
         }
-        (TransactionState::Dead | TransactionState::PrepareEpochFence, _) => {
-            Verdict::Refuse(ErrorCode::UnknownServerError)
-        }
+        (state, _) if state.is_unused() => Verdict::Refuse(ErrorCode::UnknownServerError),
         _ => Verdict::Refuse(ErrorCode::InvalidTxnState),
     }
 }

@@ -25,9 +25,13 @@ pub struct Record {
 }
 
 impl Record {
-    /// A record of a cluster at this level of `transaction.version`.
+    /// A record of a cluster at this level of `transaction.version`. What a client of a higher level does is written so
+    /// that it can be told: its producer id may change.
     pub(super) fn new(id: Arc<str>, transaction: Option<Transaction>, level: i16) -> Record {
-        let value_version = i16::from(level >= 1);
+        let needs_versions = transaction
+            .as_ref()
+            .is_some_and(Transaction::has_epoch_per_transaction);
+        let value_version = i16::from(level >= 1 || needs_versions);
         let writable = |transaction| match value_version {
             0 => without_versions(transaction),
             _ => transaction,

@@ -75,6 +75,14 @@ impl TransactionState {
         )
     }
 
+    /// Whether no coordinator writes it, so that nothing leads on from it.
+    pub(super) fn is_unused(self) -> bool {
+        matches!(
+            self,
+            TransactionState::Dead | TransactionState::PrepareEpochFence
+        )
+    }
+
     /// Whether an id may be forgotten in this state.
     pub(super) fn may_expire(self) -> bool {
         matches!(
