@@ -34,6 +34,7 @@ impl GroupCoordinator {
             codec: codec(settings.int("offsets.topic.compression.codec")),
             base_sequence: 0,
             commit_timeout: settings.offsets_commit_timeout(),
+            load_bytes: usize::try_from(settings.int("offsets.load.buffer.size")).unwrap_or(1),
         };
         let partitions = settings.offsets_topic_num_partitions();
         GroupCoordinator {
@@ -90,7 +91,7 @@ impl MetadataListener for GroupCoordinator {
             .map(|topic| topic.name.clone())
             .collect();
         if !deleted.is_empty() {
-            self.ask_all(&Request::TopicsDeleted(deleted.into()));
+            self.runtime.tell_all(&Request::TopicsDeleted(deleted.into()));
         }
     }
 }

@@ -10,13 +10,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
-use tracing::{error, info};
 
 use super::markers::Marker;
 use super::{Event, Outcome, Position, StateMachine, Ticket, client_error};
@@ -28,6 +27,7 @@ use crate::record::compress::Codec;
 
 mod batches;
 mod journal;
+mod lead;
 mod load;
 #[cfg(test)]
 mod tests;
@@ -35,6 +35,7 @@ mod timer;
 
 pub use journal::Journal;
 pub(super) use journal::journal_error;
+use lead::Slot;
 use timer::Timer;
 
 /// Deadlines dealt with before requests to the same shard get their turn.
@@ -49,6 +50,8 @@ pub struct Config {
     pub base_sequence: i32,
     /// How long an answer waits for the high watermark (`offsets.commit.timeout.ms`).
     pub commit_timeout: Duration,
+    /// How much of a partition is read at a time when it is loaded.
+    pub load_bytes: usize,
 }
 
 /// Why a partition answers nothing.
@@ -104,17 +107,10 @@ pub struct Runtime<M: StateMachine, J> {
     config: Config,
     clock: Clock,
     shards: RwLock<BTreeMap<PartitionIndex, Slot<M, J>>>,
+    /// How often a partition was taken up.
+    taken: AtomicU64,
     timer: Timer,
     tasks: Handle,
-}
-
-/// A partition that this broker leads.
-struct Slot<M: StateMachine, J> {
-    epoch: LeaderEpoch,
-    /// `None` while it is being read, and when that failed.
-    shard: Option<Arc<Shard<M, J>>>,
-    /// Whether reading it failed.
-    failed: bool,
 }
 
 struct Shard<M: StateMachine, J> {
@@ -155,6 +151,7 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
             config,
             clock,
             shards: RwLock::new(BTreeMap::new()),
+            taken: AtomicU64::new(0),
             timer: Timer::default(),
             tasks: Handle::current(),
         });
@@ -170,6 +167,20 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
     pub fn partitions(&self) -> Vec<PartitionIndex> {
         let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
         shards.keys().copied().collect()
+    }
+
+    /// Has all partitions that are led here deal with a request that nobody waits for: those that are being read, once
+    /// they are.
+    pub fn tell_all(&self, request: &M::Request)
+    where
+        M::Request: Clone,
+    {
+        for partition in self.partitions() {
+            if let Ok(shard) = self.shard_or_tell_later(partition, request) {
+                // It has just been laid down.
+                let _ = self.request_of(shard, request.clone());
+            }
+        }
     }
 
     /// Deals with a request. What it changes is appended, and in order, when this returns.
@@ -418,110 +429,7 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
         let slot = shards.get(&partition).ok_or(Unavailable::NotCoordinator)?;
         match &slot.shard {
             Some(shard) => Ok(shard.clone()),
-            None if slot.failed => Err(Unavailable::NotCoordinator),
             None => Err(Unavailable::Loading),
-        }
-    }
-
-    /// This broker leads the partition in `epoch`: reads it, off the reactor unless it is empty. The handle, if any,
-    /// is of the reading.
-    pub fn lead(
-        self: &Arc<Self>,
-        index: PartitionIndex,
-        epoch: LeaderEpoch,
-        journal: Arc<J>,
-    ) -> Option<JoinHandle<()>> {
-        let former = {
-            let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
-            if shards.get(&index).is_some_and(|slot| slot.epoch >= epoch) {
-                return None;
-            }
-            let slot = Slot {
-                epoch,
-                shard: None,
-                failed: false,
-            };
-            shards.insert(index, slot)
-        };
-        former.into_iter().for_each(Slot::resign);
-        if journal.log_start_offset() == journal.log_end_offset() {
-            self.load(index, epoch, journal);
-            return None;
-        }
-        let runtime = self.clone();
-        Some(
-            self.tasks
-                .spawn_blocking(move || runtime.load(index, epoch, journal)),
-        )
-    }
-
-    /// Another broker leads the partition, or it is gone. Who waits is told to look elsewhere.
-    pub fn resign(&self, index: PartitionIndex) {
-        let slot = {
-            let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
-            shards.remove(&index)
-        };
-        self.timer.cancel(index);
-        slot.into_iter().for_each(Slot::resign);
-    }
-
-    fn load(&self, index: PartitionIndex, epoch: LeaderEpoch, journal: Arc<J>) {
-        let loaded = load::load::<M, J>(&journal);
-        let shard = match loaded {
-            Ok(loaded) => {
-                if loaded.records > 0 {
-                    info!(partition = %index, records = loaded.records, "read a coordinator's partition");
-                }
-                let active = Active {
-                    state: loaded.state,
-                    scratch: M::Scratch::default(),
-                    waiting: HashMap::new(),
-                    tickets: 0,
-                    end: loaded.end,
-                    resigned: false,
-                    timer_at: None,
-                };
-                Some(Arc::new(Shard {
-                    index,
-                    epoch,
-                    journal,
-                    active: Mutex::new(active),
-                }))
-            }
-            Err(reason) => {
-                error!(partition = %index, %reason, "a coordinator's partition cannot be read");
-                None
-            }
-        };
-        if let Some(shard) = &shard {
-            let mut active = shard.lock();
-            let active = &mut *active;
-            let now = self.clock.both();
-            let outcome = self.machine.loaded(&active.state, &mut active.scratch, now);
-            self.carry_out(shard, active, outcome, now);
-        }
-        {
-            let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
-            if let Some(slot) = shards.get_mut(&index).filter(|slot| slot.epoch == epoch) {
-                slot.failed = shard.is_none();
-                slot.shard = shard.clone();
-            }
-        }
-        if let Some(shard) = &shard {
-            // A deadline that came before the shard could be found has been passed over.
-            let mut active = shard.lock();
-            active.timer_at = None;
-            self.set_timer(shard, &mut active);
-        }
-    }
-}
-
-impl<M: StateMachine, J> Slot<M, J> {
-    fn resign(self) {
-        if let Some(shard) = self.shard {
-            let mut active = shard.lock();
-            active.resigned = true;
-            active.waiting.clear();
         }
     }
 }

@@ -59,6 +59,8 @@ impl TransactionCoordinator {
             commit_timeout: Duration::from_millis(
                 u64::try_from(settings.int("request.timeout.ms")).unwrap_or(0),
             ),
+            load_bytes: usize::try_from(settings.int("transaction.state.log.load.buffer.size"))
+                .unwrap_or(1),
         };
         let partitions = settings.transaction_state_log_num_partitions();
         TransactionCoordinator {

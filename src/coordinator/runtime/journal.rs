@@ -12,9 +12,6 @@ use crate::messages::Records;
 use crate::record::ValidBatch;
 use crate::replica::{self, ACKS_ALL, Isolation, Partition, Read};
 
-/// Bytes of a partition read at a time. (offsets.load.buffer.size)
-const LOAD_BYTES: usize = 5 * 1024 * 1024;
-
 /// A partition of an internal topic, as its leader sees it. Errors are what a producer would be answered.
 pub trait Journal: Send + Sync + 'static {
     fn log_start_offset(&self) -> Offset;
@@ -42,8 +39,8 @@ pub trait Journal: Send + Sync + 'static {
         epoch: LeaderEpoch,
     ) -> impl Future<Output = Result<(), ErrorCode>> + Send;
 
-    /// Whole batches from the one that holds `from` on, to the end of the log, at least one; may wait for the disk.
-    fn read(&self, from: Offset) -> std::io::Result<Bytes>;
+    /// Whole batches from the one that holds `from` on, so many bytes or one that is larger; may wait for the disk.
+    fn read(&self, from: Offset, max_bytes: usize) -> std::io::Result<Bytes>;
 }
 
 impl Journal for Partition {
@@ -85,10 +82,10 @@ impl Journal for Partition {
             .map_err(|error| journal_error(&error))
     }
 
-    fn read(&self, from: Offset) -> std::io::Result<Bytes> {
+    fn read(&self, from: Offset, max_bytes: usize) -> std::io::Result<Bytes> {
         let read = Read {
             from,
-            max_bytes: LOAD_BYTES,
+            max_bytes,
             min_one_batch: true,
             isolation: Isolation::LogEnd,
             current_leader_epoch: None,

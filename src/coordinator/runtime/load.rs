@@ -26,7 +26,11 @@ pub(super) struct Loaded<S> {
     pub(super) records: usize,
 }
 
-pub(super) fn load<M: StateMachine, J: Journal>(journal: &J) -> Result<Loaded<M::State>, Error> {
+/// Reads so many bytes at a time, or a batch that is larger.
+pub(super) fn load<M: StateMachine, J: Journal>(
+    journal: &J,
+    max_bytes: usize,
+) -> Result<Loaded<M::State>, Error> {
     let end = journal.log_end_offset();
     let mut loaded = Loaded {
         state: M::State::default(),
@@ -36,7 +40,7 @@ pub(super) fn load<M: StateMachine, J: Journal>(journal: &J) -> Result<Loaded<M:
     let mut next = journal.log_start_offset();
     while next < end {
         let from = next;
-        for batch in batches(journal.read(next)?) {
+        for batch in batches(journal.read(next, max_bytes)?) {
             let batch = batch?;
             next = batch.header.next_offset();
             if next > from {

@@ -20,6 +20,7 @@ struct Waits {
     alarm: Option<(SteadyTime, Ticket)>,
 }
 
+#[derive(Clone)]
 enum Ask {
     Put(&'static str),
     /// Two words, of which the second comes in a batch of its own when need be.
@@ -133,6 +134,8 @@ struct Memory {
     /// Whether the high watermark is moved by hand.
     held: AtomicBool,
     full: AtomicBool,
+    /// So many reads fail.
+    broken: AtomicI64,
     moved: Notify,
 }
 
@@ -197,7 +200,10 @@ impl Journal for Memory {
         }
     }
 
-    fn read(&self, from: Offset) -> std::io::Result<Bytes> {
+    fn read(&self, from: Offset, _: usize) -> std::io::Result<Bytes> {
+        if self.broken.fetch_sub(1, Ordering::SeqCst) > 0 {
+            return Err(std::io::Error::other("broken"));
+        }
         let batches = self.batches.lock().unwrap();
         let found = batches.iter().rev().find(|(base, _)| *base <= from);
         Ok(found.map(|(_, bytes)| bytes.clone()).unwrap_or_default())
@@ -228,6 +234,7 @@ impl World {
             base_sequence: 0,
             codec: Codec::None,
             commit_timeout: Duration::from_secs(5),
+            load_bytes: 1000,
         };
         let clock = Clock::manual(Timestamp(0));
         World {
@@ -337,6 +344,38 @@ async fn a_partition_is_read_before_it_is_served() {
         .unwrap();
     assert_eq!(world.now(Ask::All), expected);
     assert_eq!(world.runtime.partitions(), [P]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_cannot_be_read_is_read_again() {
+    let former = World::new();
+    former.now(Ask::Put("a"));
+    let world = World::over(former.memory.clone());
+    world.memory.broken.store(3, Ordering::SeqCst);
+    let loading = world.runtime.lead(P, LeaderEpoch(1), world.memory.clone());
+    assert_eq!(
+        world.runtime.request(P, Ask::All).err(),
+        Some(Unavailable::Loading)
+    );
+    world.runtime.tell_all(&Ask::Put("told meanwhile"));
+    loading.unwrap().await.unwrap();
+    assert_eq!(world.memory.broken.load(Ordering::SeqCst), -1);
+    assert_eq!(world.now(Ask::All), ["a@0", "told meanwhile@1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_led_no_more_is_not_read_again() {
+    let former = World::new();
+    former.now(Ask::Put("a"));
+    let world = World::over(former.memory.clone());
+    world.memory.broken.store(i64::MAX, Ordering::SeqCst);
+    let loading = world.runtime.lead(P, LeaderEpoch(1), world.memory.clone());
+    world.runtime.resign(P);
+    loading.unwrap().await.unwrap();
+    assert_eq!(
+        world.runtime.request(P, Ask::All).err(),
+        Some(Unavailable::NotCoordinator)
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -98,7 +98,7 @@ impl Sender {
     /// Runs until another broker, or a later epoch, coordinates the partition.
     pub(super) async fn run(self, loading: Option<JoinHandle<()>>) {
         if let Some(loading) = loading {
-            // A failure shows as a partition that has no coordinator.
+            // It ends when the partition is read, or led here no more.
             let _ = loading.await;
         }
         let is_known = |image: &Image| image.provenance().end_offset >= self.since;
