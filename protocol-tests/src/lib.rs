@@ -12,6 +12,8 @@ use dohle::server::Server;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+pub mod exchange;
+
 /// A node on a free port, with its data in a folder of its own.
 pub struct Node {
     data: tempfile::TempDir,

@@ -6,31 +6,11 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use dohle::messages::{FindCoordinatorRequest, ResponseHeader, text};
 use protocol_tests::Node;
+use protocol_tests::exchange::exchanges;
 
 const FIXTURE: &str = include_str!("../fixtures/groups/groups.tsv");
 
 const UUID_LEN: usize = 36;
-
-fn unhex(text: &str) -> Vec<u8> {
-    let digit = |at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex");
-    (0..text.len()).step_by(2).map(digit).collect()
-}
-
-fn key(api: &str) -> i16 {
-    match api {
-        "OffsetCommit" => 8,
-        "OffsetFetch" => 9,
-        "JoinGroup" => 11,
-        "Heartbeat" => 12,
-        "LeaveGroup" => 13,
-        "SyncGroup" => 14,
-        "DescribeGroups" => 15,
-        "ListGroups" => 16,
-        "DeleteGroups" => 42,
-        "OffsetDelete" => 47,
-        other => panic!("no key of {other}"),
-    }
-}
 
 /// Kafka's uuids and ours in their place.
 #[derive(Default)]
@@ -80,24 +60,18 @@ async fn groups_are_answered_as_by_kafka() {
     let found = connection.call(&find, 3).await;
     assert_eq!(found.error_code, 0, "the answer waits for the topic");
     let mut uuids = Uuids::default();
-    for line in FIXTURE.lines().filter(|line| !line.starts_with('#')) {
-        let [api, version, request, response]: [&str; 4] = line
-            .split('\t')
-            .collect::<Vec<_>>()
-            .try_into()
-            .expect("four fields");
-        let version: i16 = version.parse().expect("a version");
-        connection
-            .send_body(key(api), version, &uuids.replace(unhex(request)))
-            .await;
+    for exchange in exchanges(FIXTURE) {
+        let (key, version) = (exchange.key, exchange.version);
+        let request = uuids.replace(exchange.request);
+        connection.send_body(key, version, &request).await;
         let mut answer: Bytes = connection.receive_frame().await.expect("an answer");
-        ResponseHeader::read(&mut answer, key(api), version).expect("a header");
-        let theirs = unhex(response);
-        uuids.learn(&theirs, &answer);
+        ResponseHeader::read(&mut answer, key, version).expect("a header");
+        uuids.learn(&exchange.response, &answer);
         assert_eq!(
             answer.escape_ascii().to_string(),
-            uuids.replace(theirs).escape_ascii().to_string(),
-            "{line}"
+            uuids.replace(exchange.response).escape_ascii().to_string(),
+            "{}",
+            exchange.line
         );
     }
     node.stop().await;

@@ -93,6 +93,9 @@ struct Commit {
 impl Commit {
     /// What has to be verified before offsets are written; `None` when nothing has.
     fn begin(&self) -> Result<Option<(VerificationGuard, Verification)>, ErrorCode> {
+        if self.request.group_id.is_empty() {
+            return Err(ErrorCode::InvalidGroupId);
+        }
         let adds = self.version >= ADDS_PARTITIONS_FROM;
         if !adds && !transactional::verifies(&self.broker) {
             return Ok(None);

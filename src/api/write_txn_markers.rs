@@ -32,6 +32,13 @@ impl Api for WriteTxnMarkers {
         ctx: &mut Context<'_>,
         request: WriteTxnMarkersRequest,
     ) -> Reply<WriteTxnMarkersResponse> {
+        // Kafka fails when it makes the batch, and says so of the whole request.
+        if request.markers.iter().any(|it| !names_producer(it)) {
+            let count = request.markers.iter().flat_map(|it| &it.topics);
+            let count = count.map(|topic| topic.partition_indexes.len()).sum();
+            let codes = vec![Err(ErrorCode::UnknownServerError); count];
+            return Reply::Now(answer(request.markers, codes));
+        }
         let written: Vec<Written> = request
             .markers
             .iter()
@@ -56,6 +63,10 @@ impl Api for WriteTxnMarkers {
             answer(request.markers, codes)
         })
     }
+}
+
+fn names_producer(marker: &WritableTxnMarker) -> bool {
+    marker.producer_id >= 0 && marker.producer_epoch >= 0
 }
 
 /// Writes one marker to its partitions.
