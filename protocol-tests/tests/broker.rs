@@ -9,8 +9,9 @@ use dohle::messages::fetch_response::PartitionData;
 use dohle::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use dohle::messages::produce_response::PartitionProduceResponse;
 use dohle::messages::{
-    ApiVersionsRequest, CreateTopicsRequest, FetchRequest, InitProducerIdRequest, ProduceRequest,
-    Records, text,
+    ApiVersionsRequest, CreateTopicsRequest, DescribeProducersRequest, FetchRequest,
+    FindCoordinatorRequest, InitProducerIdRequest, ListTransactionsRequest, ProduceRequest,
+    Records, describe_producers_request, text,
 };
 use dohle::record::{BatchBuilder, Producer, batches};
 use protocol_tests::{Connection, Node};
@@ -251,5 +252,76 @@ async fn what_a_client_sent_before_it_closed_is_written() {
         values(response.responses.remove(0).partitions.remove(0)),
         ["last words"]
     );
+    node.stop().await;
+}
+
+/// Of a producer that is forgotten any sequence will do; one that goes on is told that it is out of order.
+#[tokio::test]
+async fn silent_producers_are_forgotten() {
+    let node = Node::start_with(&[
+        ("producer.id.expiration.ms", "400"),
+        ("producer.id.expiration.check.interval.ms", "20"),
+    ])
+    .await;
+    let mut connection = node.connect().await;
+    create_topic(&mut connection, "t").await;
+    let producer = |base_sequence| Producer {
+        id: ProducerId(7),
+        epoch: ProducerEpoch(0),
+        base_sequence,
+    };
+    let begin = produce(&mut connection, "t", batch(&["a"], producer(0))).await;
+    assert_eq!(begin.error_code, 0);
+    let topic = describe_producers_request::TopicRequest::default()
+        .with_name(text("t").into())
+        .with_partition_indexes(vec![0]);
+    let describe = DescribeProducersRequest::default().with_topics(vec![topic]);
+    let gap = produce(&mut connection, "t", batch(&["c"], producer(9))).await;
+    assert_eq!(gap.error_code, 45, "OUT_OF_ORDER_SEQUENCE_NUMBER");
+    loop {
+        let mut described = connection.call(&describe, 0).await;
+        let partition = described.topics.remove(0).partitions.remove(0);
+        if partition.active_producers.is_empty() {
+            break;
+        }
+    }
+    let later = produce(&mut connection, "t", batch(&["c"], producer(9))).await;
+    assert_eq!((later.error_code, later.base_offset), (0, 1));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn idle_transactional_ids_are_forgotten() {
+    let node = Node::start_with(&[
+        ("transactional.id.expiration.ms", "50"),
+        (
+            "transaction.remove.expired.transaction.cleanup.interval.ms",
+            "20",
+        ),
+        ("transaction.state.log.num.partitions", "1"),
+    ])
+    .await;
+    let mut connection = node.connect().await;
+    let find = FindCoordinatorRequest::default()
+        .with_key(text("t"))
+        .with_key_type(1);
+    assert_eq!(connection.call(&find, 3).await.error_code, 0);
+    let init = InitProducerIdRequest {
+        transactional_id: Some(text("t")),
+        transaction_timeout_ms: 60_000,
+        ..Default::default()
+    };
+    let first = connection.call(&init, 4).await;
+    assert_eq!((first.error_code, first.producer_epoch), (0, 0));
+    let list = ListTransactionsRequest::default();
+    while !connection
+        .call(&list, 0)
+        .await
+        .transaction_states
+        .is_empty()
+    {}
+    let second = connection.call(&init, 4).await;
+    assert_eq!((second.error_code, second.producer_epoch), (0, 0));
+    assert!(second.producer_id > first.producer_id, "another one");
     node.stop().await;
 }
