@@ -6,8 +6,9 @@ use dohle::messages::add_partitions_to_txn_response::AddPartitionsToTxnTopicResu
 use dohle::messages::create_topics_request::CreatableTopic;
 use dohle::messages::update_features_request::FeatureUpdateKey;
 use dohle::messages::{
-    AddPartitionsToTxnResponse, CreateTopicsRequest, FindCoordinatorRequest, ListTransactionsRequest,
-    ListTransactionsResponse, Message, ResponseHeader, TopicName, UpdateFeaturesRequest, text,
+    AddPartitionsToTxnResponse, CreateTopicsRequest, FindCoordinatorRequest,
+    ListTransactionsRequest, ListTransactionsResponse, Message, ResponseHeader, TopicName,
+    UpdateFeaturesRequest, text,
 };
 use protocol_tests::exchange::{Exchange, exchanges};
 use protocol_tests::{Connection, Node};
@@ -65,7 +66,10 @@ async fn check(fixture: &str, settings: &[(&str, &str)], level: i16) {
         let ours = shown(&exchange, &answer);
         let theirs = shown(&exchange, &exchange.response);
         if ours != theirs {
-            different.push(format!("{}\nours    {ours}\nkafka's {theirs}", exchange.line));
+            different.push(format!(
+                "{}\nours    {ours}\nkafka's {theirs}",
+                exchange.line
+            ));
         }
         settle(&mut connection).await;
     }

@@ -91,7 +91,8 @@ impl MetadataListener for GroupCoordinator {
             .map(|topic| topic.name.clone())
             .collect();
         if !deleted.is_empty() {
-            self.runtime.tell_all(&Request::TopicsDeleted(deleted.into()));
+            self.runtime
+                .tell_all(&Request::TopicsDeleted(deleted.into()));
         }
     }
 }

@@ -193,7 +193,11 @@ impl<M: Scripted> World<M> {
                 });
             }
         }
-        assert_eq!(self.replayed(), self.state, "what {command} left in the log");
+        assert_eq!(
+            self.replayed(),
+            self.state,
+            "what {command} left in the log"
+        );
     }
 
     fn wait(&mut self, ms: i64) {

@@ -123,11 +123,7 @@ fn configure(config: &mut Config, arguments: &Arguments<'_>) {
 }
 
 /// Offsets of an open transaction, as found in the log of a Kafka.
-fn transactional(
-    world: &mut World<Machine>,
-    arguments: &Arguments<'_>,
-    producer_id: ProducerId,
-) {
+fn transactional(world: &mut World<Machine>, arguments: &Arguments<'_>, producer_id: ProducerId) {
     for (partition, offset) in arguments.pairs("offsets") {
         let (topic, partition) = partition.rsplit_once('/').unwrap();
         let value = records::OffsetValue {

@@ -106,8 +106,7 @@ fn join(requests: u64, arguments: &Arguments<'_>) -> Request {
         host: Arc::from("/127.0.0.1"),
         version: arguments.version(9),
         // Its digits, read as decimal ones, are the number.
-        uuid: Uuid::parse_str(&format!("00000000-0000-0000-0000-{:012}", requests))
-            .unwrap(),
+        uuid: Uuid::parse_str(&format!("00000000-0000-0000-0000-{:012}", requests)).unwrap(),
     };
     Request::Join { client, request }
 }
