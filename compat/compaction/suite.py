@@ -159,7 +159,7 @@ class Scenario:
         if self.suite.kind == "kafka":
             return "it is Kafka's already"
         assert self.broker.stop(), "not stopped cleanly"
-        kafka = Plain(self.suite.work / "kafka", self.broker)
+        kafka = Plain(self.suite.work / "kafka", self.broker).quick()
         self.suite.brokers.append(kafka)
         kafka.start()
         self.check()

@@ -9,7 +9,7 @@ import struct
 import subprocess
 import time
 
-from . import kafka
+from . import cache, kafka
 from .process import Failed, call, kill_group
 
 SETTINGS = {
@@ -26,6 +26,7 @@ API_VERSIONS_V0 = struct.pack(">ihhih", 10, 18, 0, 7, -1)
 PORTS = range(24000, 25000)
 STOP_LIMIT = 60
 TICKS = os.sysconf("SC_CLK_TCK")
+QUICK = ["-XX:TieredStopAtLevel=1"]
 
 
 def free_ports(count):
@@ -164,6 +165,8 @@ class Kafka(Broker):
 
     kind = "kafka"
     secured = True
+    options = ()  # of the JVM
+    start_limit = 180
     SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
     PLAIN = {"adminplain": "admin-secret", "testuser": "testpass", "alice": "alice-secret"}
     SCRAM_USERS = [("SCRAM-SHA-256", "adminscram256", "admin-secret-256"), ("SCRAM-SHA-256", "testuser", "testpass"),
@@ -207,8 +210,24 @@ class Kafka(Broker):
         if result.status != 0:
             raise Failed(f"kafka-storage format: {result.output.decode('utf-8', 'replace')[-800:]}")
 
+    def quick(self):
+        """Starts in a third of the time, without a second compiler: for a node that does little before it is stopped."""
+        self.options = [*QUICK, f"-XX:SharedArchiveFile={archive()}", "-Xshare:auto"]
+        return self
+
     def command(self):
-        return kafka.broker_command(self.properties)
+        return kafka.broker_command(self.properties, self.options)
+
+
+def archive():
+    """Class data of a broker's start and stop."""
+    def make(folder):
+        node = Kafka(folder / "node")
+        node.options, node.start_limit = [*QUICK, f"-XX:ArchiveClassesAtExit={folder}/broker.jsa"], 300
+        node.start()
+        node.stop()
+        shutil.rmtree(node.folder)
+    return cache.once("kafka-broker-archive", (kafka.POM.read_text(), QUICK), make) / "broker.jsa"
 
 
 def make_certificates(folder):

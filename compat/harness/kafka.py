@@ -81,8 +81,8 @@ def command(tool, heap=None):
     return [*java(folder, options), TOOLS[tool]]
 
 
-def broker_command(properties):
-    options = [f"-Xmx{HEAP}", f"-Xms{HEAP}", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20",
+def broker_command(properties, more=()):
+    options = [*more, f"-Xmx{HEAP}", f"-Xms{HEAP}", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20",
                "-XX:InitiatingHeapOccupancyPercent=35"]
     return [*java(home(), options, "INFO"), "kafka.Kafka", str(properties)]
 
