@@ -18,8 +18,8 @@ from .suite import Suite
 COMPAT = pathlib.Path(__file__).resolve().parent.parent
 REPOSITORY = COMPAT.parent
 DEFAULT = ["kcat", "console-tools", "confluent-kafka", "kafka-python", "franz-go", "kafka-go", "exchange", "perf",
-           "group-three-languages", "kill9", "transactions", "hanging-transaction", "streams",
-           "connect", "full-disk", "round-trip", "compaction", "fuzz", "start-time", "dump-log"]
+           "group-three-languages", "kill9", "transactions", "hanging-transaction", "java-transactions",
+           "streams", "connect", "full-disk", "round-trip", "compaction", "fuzz", "start-time", "dump-log"]
 PANIC = re.compile(r"panicked at|stack overflow|memory allocation of \d+ bytes failed")
 
 

@@ -1,4 +1,5 @@
 """The Java client 4.3.0 (producer, consumer, share consumer, admin): checks of ours, in src/main/java/jc."""
+import pathlib
 import re
 
 from harness import cache
@@ -8,18 +9,21 @@ SETTINGS = {"delegation.token.secret.key": "for-tests", "log.cleaner.backoff.ms"
             "log.retention.check.interval.ms": "5000", "log.initial.task.delay.ms": "1000"}
 SECURITY = {"allow.everyone.if.no.acl.found": "false"}
 LIMIT = 2400
+FOLDER = pathlib.Path(__file__).parent
 JOBS = 4  # checks at once
 LINE = re.compile(r"(PASS|FAIL|SKIP) ([^ :]+)(?:: (.*))?$")
 
 
-def run(suite):
-    home = compiled(suite.folder)
+def run(suite, words=""):
+    """All checks, or those whose name has `words` in it."""
+    home = compiled(FOLDER)
     env = {"SASL_BROKER": suite.broker.sasl_address} if suite.broker.sasl_address else {}
     argv = ["java", "-Xmx1g", f"-Dorg.slf4j.simpleLogger.logFile={suite.logs}/client.log",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true",
             "-cp", f"{home}/target/classes:{home}/libs/*", "jc.Main", suite.broker.address, str(JOBS)]
     if re.fullmatch(r"[\w.-]+", suite.options.only):
-        argv.append(suite.options.only)  # the checks take words, not expressions
+        words = suite.options.only  # the checks take words, not expressions
+    argv += [words] if words else []
     checks = Child(argv, env=env)
     watch = suite.at_deadline(checks.kill)
     seen = 0
