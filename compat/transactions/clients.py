@@ -9,11 +9,20 @@ from confluent_kafka import KafkaException, Producer
 PATIENT = {"transaction.timeout.ms": 8000, "socket.timeout.ms": 5000}
 HASTY = {"transaction.timeout.ms": 2000, "socket.timeout.ms": 1000, "message.timeout.ms": 1500, "request.timeout.ms": 1000}
 COMMON = {"reconnect.backoff.max.ms": 200, "topic.metadata.refresh.interval.ms": 1000}
+PATIENCE = 60       # seconds without an end of any call
 stop = []
 
 
 def until_terminated():
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
+
+
+def alive():
+    """To be said again and again: who does not, is ended by the system, as if it were killed.
+
+    librdkafka 2.16.0 sometimes waits in send_offsets_to_transaction for ever, with no request under way.
+    """
+    signal.alarm(PATIENCE)
 
 
 def say(*words):
@@ -51,8 +60,19 @@ def commit(client):
                 raise
 
 
+def abort(client):
+    """Aborts; whether the producer can go on.
+
+    librdkafka 2.16.0 forgets what it has not got an answer for, also what the broker has, and gives its sequence numbers to
+    the next transaction: the broker takes that for a repetition, and it is lost. So all is sent first, or the producer ends.
+    """
+    left = client.flush(5)
+    client.abort_transaction(10)
+    return left == 0
+
+
 def aborted(client, err):
-    """Whether the transaction that failed in this way is aborted, and the producer can go on."""
+    """Whether the transaction that failed in this way is aborted. The producer ends with it: see `abort`."""
     if not err.args[0].txn_requires_abort():
         return False
     try:

@@ -47,7 +47,8 @@ def reads_from(history, visible):
 def in_time(history, visible):
     """Who had committed before another began. Instants stand between them, so that not all pairs are edges."""
     edges = Edges()
-    instants = sorted([(history.begun[t], 1, t) for t in visible] + [(history.told[t], 0, t) for t in visible if t in history.told])
+    instants = sorted([(history.begun[t], 1, t) for t in visible]
+                      + [(history.told[t], 0, t) for t in visible if t in history.told])
     now = None
     for time, begins, t in instants:
         if begins:

@@ -64,7 +64,8 @@ def against_time(history, committed):
         for offset, value in records:
             t = history.writer.get(value)
             if t in history.told and history.told[t] < latest:
-                yield f"disorder (G0): {value} at offset {offset} of partition {p} was committed before one began that lies before it"
+                yield (f"disorder (G0): {value} at offset {offset} of partition {p} was committed before one began that lies "
+                       "before it")
             latest = max(latest, history.begun.get(t, 0))
 
 

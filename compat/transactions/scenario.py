@@ -1,7 +1,10 @@
 """One run: the load with its kills and its bad network, then quiet, then the reading of what is there."""
+import contextlib
 import json
+import os
 import random
 import signal
+import threading
 import time
 from collections import Counter
 
@@ -18,6 +21,12 @@ PARTITIONS = 4
 WRITERS = {"p0": ("python", "patient"), "p1": ("python", "hasty"), "p2": ("java", "patient"), "p3": ("java", "hasty")}
 TRANSFORMERS = {"e0": "python", "e1": "python", "j0": "java", "j1": "java"}
 PAUSE = (1.0, 5.0)      # seconds between two kills
+FROZEN = 0.4            # the share of clients that are not killed but held up,
+FROZEN_FOR = (2.0, 14.0)    # for so many seconds: transactions time out after 2 or 8, members of a group after 6
+AT_WORK = 2             # writers that have committed something between two kills
+ALIVE_WITHIN = 40       # seconds for that
+NEWEST = 100            # lines in which to look for it
+STARTED_WITHIN = 150    # seconds, for a broker that was killed: all the clients are at it meanwhile
 OPEN_AT_MOST = 60       # seconds until what was left open has timed out and is aborted
 DRAINED_WITHIN = 180    # seconds until the groups have taken the rest of the input
 FEWEST = 20             # transactions that have to be committed, or the run says nothing
@@ -31,7 +40,7 @@ class Scenario:
         self.seed = random.randrange(1 << 32)
         self.dice = random.Random(self.seed)
         self.history, self.kills, self.said = History(), Counter(), Counter()
-        self.incarnation = Counter()
+        self.incarnation, self.killed = Counter(), 0
         self.children, self.network, self.committed = {}, None, None
 
     def transactions(self):
@@ -45,9 +54,9 @@ class Scenario:
             self.kill_again_and_again()
             self.stop(WRITERS)
             self.network.process.send_signal(signal.SIGUSR1)
-            self.check(live)
             self.drain()
             self.stop(TRANSFORMERS)
+            self.check(live)
         finally:
             live.kill()
             for child in self.children.values():
@@ -55,7 +64,8 @@ class Scenario:
             self.network.process.terminate()
             self.network.process.wait(10)
             self.network.kill()
-            print(f"kills: {dict(self.kills)}; transformers: {dict(self.said)}\nnetwork: {self.network.lines[-1]}", flush=True)
+            print(f"kills: {dict(sorted(self.kills.items()))}; transformers: {dict(sorted(self.said.items()))}\n"
+                  f"network: {self.network.lines[-1]}", flush=True)
         done = json.loads(self.network.lines[-1])
         assert all(done.get(word) for word in ("delayed", "replayed", "answers dropped")), f"the network was good: {done}"
 
@@ -64,10 +74,12 @@ class Scenario:
     def prepare(self):
         suite = self.suite
         suite.broker = self.broker = suite.new_broker()
+        self.broker.start_limit = STARTED_WITHIN
         taken = {self.broker.port, self.broker.controller_port}
         port, direct = next(ports for ports in iter(lambda: free_ports(2), None) if not taken & set(ports))
         self.clients = f"127.0.0.1:{port}"
-        for setting, more in (("listeners", f"PROXIED://127.0.0.1:{direct}"), ("advertised.listeners", f"PROXIED://{self.clients}"),
+        for setting, more in (("listeners", f"PROXIED://127.0.0.1:{direct}"),
+                              ("advertised.listeners", f"PROXIED://{self.clients}"),
                               ("listener.security.protocol.map", "PROXIED:PLAINTEXT")):
             self.broker.settings[setting] += "," + more
         self.broker.start()
@@ -89,31 +101,65 @@ class Scenario:
         turn = self.incarnation[name]
         if name in WRITERS:
             kind, patience = WRITERS[name]
-            program, arguments = ("worker.py", "WriteWorker"), [self.topic, PARTITIONS, name, turn, self.seed, patience]
+            program = ("worker.py", "WriteWorker")
+            arguments = [self.topic, PARTITIONS, name, turn, self.seed, patience]
         else:
             kind = TRANSFORMERS[name]
             output, group = self.outputs[kind]
-            program, arguments = ("transform.py", "TransformWorker"), [self.topic, output, PARTITIONS, name, f"{self.seed}/{turn}", group]
+            program = ("transform.py", "TransformWorker")
+            arguments = [self.topic, output, PARTITIONS, name, f"{self.seed}/{turn}", group]
         how = [self.python, "-B", self.suite.folder / program[0]] if kind == "python" else [*self.java, program[1]]
         self.children[name] = Child([*how, self.clients, *arguments], errors=self.log)
 
     def kill_again_and_again(self):
+        self.come_alive(len(WRITERS))
         end = time.monotonic() + self.seconds
         while time.monotonic() < end:
             time.sleep(self.dice.uniform(*PAUSE))
+            self.come_alive(AT_WORK)
+            self.revive(WRITERS, TRANSFORMERS)
             what = self.dice.choice(("broker", "writer", "transformer"))
-            self.kills[what] += 1
+            name = self.dice.choice(sorted(WRITERS if what == "writer" else TRANSFORMERS))
             if what == "broker":
                 self.broker.kill()
                 self.broker.start()
+            elif self.dice.random() < FROZEN:
+                what = f"{what} frozen"
+                self.freeze(self.children[name])
             else:
-                name = self.dice.choice(sorted(WRITERS if what == "writer" else TRANSFORMERS))
-                self.children[name].kill()
                 self.take(name)
                 self.start(name)
+            self.kills[what] += 1
+
+    def revive(self, *names):
+        """Starts those again that have ended by themselves."""
+        for name in [name for some in names for name in some if self.children[name].ended]:
+            self.kills[f"{name} ended by itself"] += 1
+            self.take(name)
+            self.start(name)
+
+    def freeze(self, child):
+        """Holds a client up until it has been given up, and lets it go on then, not knowing of that."""
+        os.killpg(child.process.pid, signal.SIGSTOP)
+        timer = threading.Timer(self.dice.uniform(*FROZEN_FOR), thaw, [child])
+        timer.daemon = True
+        timer.start()
+
+    def come_alive(self, count):
+        """Waits until so many writers have committed since the last kill, on a slow machine too; none of them has to for ever."""
+        def at_work():
+            news = (self.children[name].lines[-NEWEST:] for name in WRITERS)
+            return sum(any(" committed " in line and int(line.split()[0]) > self.killed for line in lines)
+                       for lines in news) >= count
+        try:
+            until(at_work, ALIVE_WITHIN, "writers at work")
+        except AssertionError:
+            self.kills["after nobody had committed"] += 1
+        self.killed = time.monotonic_ns()
 
     def stop(self, names):
         for name in names:
+            thaw(self.children[name])
             self.children[name].process.terminate()
         for name in names:
             self.children[name].process.wait(120)   # also one that was terminated before it could begin
@@ -130,26 +176,28 @@ class Scenario:
                 self.said[line.split()[1]] += 1
 
     def check(self, live):
-        """What producers wrote."""
-        self.settle(self.topic)
-        self.committed = self.read(self.topic, "read_committed")
+        """What the producers wrote."""
         everything = self.read(self.topic, "read_uncommitted")
         total = sum(map(len, self.committed.values()))
         live.wait_for(lambda lines: len(lines) >= total, 60, "who reads along to come to the end")
         wrong = isolation.problems(self.history, self.committed, everything, records(live.lines), self.ends(self.topic))
         told = Counter(self.history.outcome.values())
-        print(f"{total} records; transactions: {dict(sorted(told.items()))}; read along: {sum(map(len, self.history.reads.values()))}; in "
-              f"cycles by the order of writes alone, as Kafka allows: {cycles.write_cycles(self.history, self.committed)}", flush=True)
+        print(f"{total} records; transactions: {dict(sorted(told.items()))}; "
+              f"read along: {sum(map(len, self.history.reads.values()))}; in cycles by the order of writes alone, as Kafka "
+              f"allows: {cycles.write_cycles(self.history, self.committed)}", flush=True)
         told_wrong(wrong)
         assert told["committed"] >= FEWEST, f"too few were committed to say anything: {told}"
 
     def drain(self):
-        """Waits until the groups have taken all of the input."""
+        """Waits until the groups have taken all of the input, which nobody adds to any more."""
+        self.settle(self.topic)
+        self.committed = self.read(self.topic, "read_committed")
         last = {p: found[-1][0] for p, found in self.committed.items() if found}
         end = time.monotonic() + DRAINED_WITHIN
         for _, group in self.outputs.values():
             while any(self.offsets(group)[p] <= offset for p, offset in last.items()) and time.monotonic() < end:
                 time.sleep(1)
+                self.revive(TRANSFORMERS)
 
     def transformed(self):
         """What the transformers made of it."""
@@ -157,8 +205,8 @@ class Scenario:
         wrong = []
         for kind, (output, group) in self.outputs.items():
             self.settle(output)
-            found = transformed.problems(self.committed, self.read(output, "read_committed"), self.read(output, "read_uncommitted"),
-                                         self.offsets(group), self.ends(output))
+            found = transformed.problems(self.committed, self.read(output, "read_committed"),
+                                         self.read(output, "read_uncommitted"), self.offsets(group), self.ends(output))
             wrong += [f"{kind}: {problem}" for problem in found]
         told_wrong(wrong)
 
@@ -188,6 +236,12 @@ class Scenario:
             until(lambda: all(stable == high for stable, high in self.ends(topic).values()), OPEN_AT_MOST, topic, every=1)
         except AssertionError:
             pass
+
+
+def thaw(child):
+    with contextlib.suppress(ProcessLookupError):
+        if child.process.poll() is None:
+            os.killpg(child.process.pid, signal.SIGCONT)
 
 
 def told_wrong(wrong):

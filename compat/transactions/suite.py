@@ -1,5 +1,6 @@
 """Append-only transactions over several partitions by several producers, and consume-transform-produce in groups, while the
-broker and its clients are killed, requests come late or twice, answers get lost, and clients lose patience.
+broker and its clients are killed, clients are held up until they have been given up, requests come late or twice, answers get
+lost, and clients lose patience.
 
 No lost write, no aborted read, no duplicate, no torn transaction, no disorder (G0), no cycle (G1c), each input once in the
 output, and nothing stays open when the producers are gone. One minute, ten with --full.

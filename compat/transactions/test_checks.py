@@ -86,8 +86,10 @@ class Producers(unittest.TestCase):
         self.found(lambda h, c, e, l, ends: c.__setitem__(0, [c[0][2], c[0][1], c[0][0]]), "disorder")
 
     def test_disorder_of_two_producers(self):
-        only = self.found(lambda h, c, e, l, ends: [side.__setitem__(1, [(0, "c:0:1:0"), (2, "a:0:1:1"), *side[1][2:]]) for side in (c, e)],
-                          "disorder")
+        def swap(h, c, e, l, ends):
+            for side in (c, e):
+                side[1] = [(0, "c:0:1:0"), (2, "a:0:1:1"), *side[1][2:]]
+        only = self.found(swap, "disorder")
         self.assertEqual(len(only), 1)
 
     def test_wrong_partition(self):
@@ -100,10 +102,15 @@ class Producers(unittest.TestCase):
         self.found(lambda h, c, e, l, ends: l[0].insert(0, (9, "a:0:2:0")), "unstable read")
 
     def test_unstable_read_along(self):
-        self.found(lambda h, c, e, l, ends: h.reads["c:0:1"].__setitem__(0, h.reads["c:0:1"][0]._replace(offset=1)), "unstable read")
+        def move(h, c, e, l, ends):
+            h.reads["c:0:1"][0] = h.reads["c:0:1"][0]._replace(offset=1)
+        self.found(move, "unstable read")
 
     def test_skipped_read(self):
-        self.found(lambda h, c, e, l, ends: h.add("185 read a:0:3 1 0 a:0:1:1") or h.add("186 read a:0:3 1 3 b:0:1:1"), "skipped read")
+        def skip(h, c, e, l, ends):
+            h.add("185 read a:0:3 1 0 a:0:1:1")
+            h.add("186 read a:0:3 1 3 b:0:1:1")
+        self.found(skip, "skipped read")
 
     def test_early_read(self):
         self.found(lambda h, c, e, l, ends: h.add("125 read c:0:1 1 3 b:0:1:1"), "early read")
@@ -175,7 +182,10 @@ class Transformers(unittest.TestCase):
         self.found(lambda s, o, e, offsets, ends: offsets.__setitem__(0, 5) or o[0].pop(), "left over")
 
     def test_disorder(self):
-        self.found(lambda s, o, e, offsets, ends: [side.__setitem__(0, [(0, "b"), (1, "a"), (7, "c")]) for side in (o, e)], "disorder")
+        def swap(s, o, e, offsets, ends):
+            o[0] = [(0, "b"), (1, "a"), (7, "c")]
+            e[0] = [(0, "b"), (1, "a"), (3, "c"), (7, "c")]
+        self.found(swap, "disorder")
 
     def test_aborted_output(self):
         self.found(lambda s, o, e, offsets, ends: o[0].__setitem__(2, (4, "c")), "read committed")

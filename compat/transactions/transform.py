@@ -52,13 +52,13 @@ def transaction(client, consumer):
             clients.commit(client)
             say("committed", len(batch))
             return True
-        client.abort_transaction(10)
+        whole = clients.abort(client)
         say("aborted", len(batch))
-        rewind(consumer)
-        return True
+        return whole and rewind(consumer)
     except KafkaException as err:
         say("failed", err)
-        return clients.aborted(client, err) and rewind(consumer)
+        clients.aborted(client, err)
+        return False
 
 
 def rewind(consumer):
@@ -84,6 +84,7 @@ def work():
     consumer = member()
     try:
         while not stop:
+            clients.alive()
             consume(consumer)
             if batch and not transaction(client, consumer):
                 return

@@ -46,15 +46,14 @@ def transaction(client, others):
             say("commit", t)
             clients.commit(client)
             say("committed", t)
-        else:
-            say("abort", t)
-            client.abort_transaction(10)
-            say("aborted", t)
-        return True
-    except KafkaException as err:
-        whole = clients.aborted(client, err)
-        say("aborted" if whole else "unknown", t)
+            return True
+        say("abort", t)
+        whole = clients.abort(client)
+        say("aborted", t)
         return whole
+    except KafkaException as err:
+        say("aborted" if clients.aborted(client, err) else "unknown", t)
+        return False
 
 
 def read_along(others, t):
@@ -74,6 +73,7 @@ clients.until_terminated()
 others = committed_by_others()
 client = clients.producer(broker, name, settings)
 while client and not stop:
+    clients.alive()
     try:
         if not transaction(client, others):
             client = clients.producer(broker, name, settings)
