@@ -17,8 +17,6 @@ pub mod group;
 pub mod groups;
 pub mod markers;
 pub mod runtime;
-#[cfg(test)]
-mod script_tests;
 mod topic;
 pub mod transaction;
 pub mod transactions;
@@ -169,6 +167,9 @@ pub fn partition_for(key: &str, partitions: i32) -> i32 {
     });
     hash.checked_abs().unwrap_or(0) % partitions.max(1)
 }
+
+#[cfg(test)]
+mod script_tests;
 
 #[cfg(test)]
 mod tests {
