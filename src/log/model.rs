@@ -382,12 +382,23 @@ impl Run {
         let (dir, storage) = (self.dir(), storage(&self.power));
         storage.fs.create_directory(&dir).unwrap();
         self.log = Log::open(dir, config(), options, storage).unwrap();
+        self.forget_hole();
         if matches!(operation, Operation::LosePower { .. }) {
             // Whatever else is there, all that was flushed is.
             let end = self.log.log_end_offset().0;
             assert!(end >= flushed, "{flushed} were flushed, {end} are there");
             self.adopt(flushed);
             self.model.end = end;
+        }
+    }
+
+    /// A power loss may leave a hole before a segment. A log that was cut within one ends there until it is opened again:
+    /// no batch tells of its end. (The same in LocalLog.truncateTo)
+    fn forget_hole(&mut self) {
+        let last = self.model.batches.last().map(|batch| batch.last + 1);
+        if let Some(last) = last.filter(|last| *last < self.model.end) {
+            let active = self.log.active().base_offset().0;
+            self.model.end = self.model.end.min(last.max(active));
         }
     }
 
