@@ -19,6 +19,7 @@ from connect_worker import Worker  # noqa: E402 (beside this file)
 
 LIMIT = 400
 SETTINGS = {"offsets.topic.num.partitions": "3", "transaction.state.log.num.partitions": "3", "group.min.session.timeout.ms": "1000"}
+SESSION = {"session.timeout.ms": "4000", "heartbeat.interval.ms": "500"}  # a killed member is waited for that long
 RATE = 400       # lines a second
 WAIT = 120       # seconds for something to arrive
 AHEAD = 400      # lines that have to come out between two kills
@@ -46,7 +47,8 @@ class Scenario:
         self.source = {"name": f"{name}-source", "connector.class": "FileStreamSource", "tasks.max": "1", "file": str(self.input),
                        "topic": self.topic, "topic.creation.default.partitions": "1", "topic.creation.default.replication.factor": "1"}
         self.sink = {"name": f"{name}-sink", "connector.class": "FileStreamSink", "tasks.max": "1", "file": str(self.output),
-                     "topics": self.topic, "consumer.override.auto.offset.reset": "earliest"}
+                     "topics": self.topic, "consumer.override.auto.offset.reset": "earliest",
+                     **{f"consumer.override.{key}": value for key, value in SESSION.items()}}
 
     def run(self):
         stopped = threading.Event()
@@ -156,13 +158,13 @@ class Standalone(Scenario):
 
 
 class Distributed(Scenario):
-    """The group's session is short, so that the worker that is left takes over soon."""
+    """The worker that is left takes over."""
 
     def start(self):
         settings = {
             "bootstrap.servers": self.broker.address, "group.id": self.group, "key.converter": STRINGS, "value.converter": STRINGS,
-            "exactly.once.source.support": "enabled", "scheduled.rebalance.max.delay.ms": "0", "session.timeout.ms": "3000",
-            "heartbeat.interval.ms": "500", "offset.storage.partitions": "3", "status.storage.partitions": "2",
+            "exactly.once.source.support": "enabled", "scheduled.rebalance.max.delay.ms": "0", **SESSION,
+            "offset.storage.partitions": "3", "status.storage.partitions": "2",
             **{f"{kind}.storage.topic": f"{self.group}-{kind}" for kind in ("config", "offset", "status")},
             **{f"{kind}.storage.replication.factor": "1" for kind in ("config", "offset", "status")}}
         self.workers = [Worker(self.suite, f"distributed-{n}", "distributed", settings) for n in (1, 2)]
