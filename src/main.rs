@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use dohle::config::Settings;
 use dohle::server::Server;
 use dohle::tool::Failure;
+use dohle::tool::bench::Bench;
 use dohle::tool::check::Check;
 use dohle::tool::configs::Configs;
 use dohle::tool::console_consumer::ConsoleConsumer;
@@ -70,6 +71,8 @@ enum Command {
     Check(Check),
     /// Print what is in the files of a log
     DumpLog(DumpLog),
+    /// Load a broker, and measure it
+    Bench(Bench),
 }
 
 #[derive(clap::Args)]
@@ -119,6 +122,7 @@ impl Command {
             Command::Transactions(tool) => client(tool.run()),
             Command::Check(tool) => Ok(tool.run()?),
             Command::DumpLog(tool) => Ok(tool.run()?),
+            Command::Bench(tool) => bench(tool),
         }
     }
 }
@@ -130,6 +134,20 @@ fn client(tool: impl Future<Output = Result<(), Failure>>) -> Result<(), Box<dyn
         .build()?;
     let result = runtime.block_on(tool);
     // A thread that waits for standard input is not waited for.
+    runtime.shutdown_background();
+    Ok(result?)
+}
+
+/// The load generator, on as many threads as it is given.
+fn bench(tool: &Bench) -> Result<(), Box<dyn Error>> {
+    if tool.threads() == 1 {
+        return client(tool.run());
+    }
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(tool.threads())
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(tool.run());
     runtime.shutdown_background();
     Ok(result?)
 }

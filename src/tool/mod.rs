@@ -1,6 +1,7 @@
 //! The command-line tools: one file each, with the flags and the output of Kafka's own, and the client that they
 //! share. A tool prints what it has to say on stdout and returns a [`Failure`] that `main` prints on stderr.
 
+pub mod bench;
 pub mod check;
 pub mod client;
 pub mod configs;

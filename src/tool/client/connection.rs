@@ -81,6 +81,11 @@ impl Connection {
         }
     }
 
+    /// The socket, for who has frames of its own to send; their versions are asked for before.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     pub async fn call<R: Request>(&mut self, request: &R) -> Result<R::Response, Error> {
         self.call_up_to(request, i16::MAX).await
     }

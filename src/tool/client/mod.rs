@@ -14,7 +14,7 @@ pub use backoff::Backoff;
 pub use connection::Connection;
 pub use fetcher::{EARLIEST, Fetched, Fetcher, LATEST, list_offsets};
 pub use member::{Member, read_assignment};
-pub use producer::{Options, Outgoing, OutgoingHeader, Producer};
+pub use producer::{Options, Outgoing, OutgoingHeader, Producer, partition_of};
 
 use crate::error_code::ErrorCode;
 use crate::messages::metadata_request::MetadataRequestTopic;

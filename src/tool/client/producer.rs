@@ -248,7 +248,7 @@ impl Producer {
 }
 
 /// The partition of a key. (BuiltInPartitioner.partitionForKey)
-fn partition_of(key: &[u8], partitions: usize) -> usize {
+pub fn partition_of(key: &[u8], partitions: usize) -> usize {
     (murmur2(key) & 0x7fff_ffff) as usize % partitions
 }
 

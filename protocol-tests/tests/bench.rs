@@ -1,0 +1,114 @@
+//! `dohle bench` against a node in this process: what it counts is what the logs hold.
+
+use std::time::Duration;
+
+use dohle::messages::MetadataRequest;
+use dohle::tool::bench::{KeyDistributor, Outcome, Run, Workload};
+use dohle::tool::client::Client;
+use protocol_tests::Node;
+
+async fn measure(node: &Node, workload: Workload) -> Outcome {
+    let client = Client::new(&node.address().to_string(), "test").expect("an address");
+    let run = Run {
+        workload,
+        broker_pid: Some(std::process::id()),
+        keep_topics: false,
+        verbose: false,
+    };
+    run.measure(client).await.expect("the run succeeds")
+}
+
+fn short() -> Workload {
+    Workload {
+        partitions_per_topic: 4,
+        message_size: 200,
+        producers_per_topic: 2,
+        consumers_per_subscription: 2,
+        warm_up: Duration::from_millis(100),
+        duration: Duration::from_secs(1),
+        ..Workload::default()
+    }
+}
+
+async fn topics(node: &Node) -> usize {
+    let request = MetadataRequest::default().with_topics(None);
+    let response = node.connect().await.call(&request, 12).await;
+    response.topics.len()
+}
+
+#[tokio::test]
+async fn an_open_loop_sends_what_is_due_and_consumers_get_all_of_it() {
+    let node = Node::start().await;
+    let workload = Workload {
+        producer_rate: 2000.0,
+        linger: Duration::from_millis(2),
+        subscriptions_per_topic: 2,
+        ..short()
+    };
+    let outcome = measure(&node, workload).await;
+    assert!(outcome.errors.is_empty(), "{:?}", outcome.errors);
+    // 1.1 s of it, whether the machine was fast or not.
+    assert_eq!(outcome.totals.records + outcome.unsent, 2200);
+    assert_eq!(outcome.logged, outcome.totals.records);
+    assert_eq!(outcome.totals.consumed, 2 * outcome.totals.records);
+    // Latencies are of the records that were meant for the window of one second.
+    assert_eq!(outcome.produce.len() + outcome.unsent, 2000);
+    assert_eq!(outcome.end_to_end.len(), 2 * outcome.produce.len());
+    assert!(outcome.end_to_end.max() > 0);
+    assert!(outcome.broker.expect("its process is known").resident_bytes > 0);
+    assert_eq!(topics(&node).await, 0, "the topics are deleted");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn idempotent_producers_with_keys_lose_and_repeat_nothing() {
+    let node = Node::start().await;
+    let workload = Workload {
+        idempotent: true,
+        key_distributor: KeyDistributor::Random,
+        codec: dohle::record::compress::Codec::Lz4(9),
+        batch_size: 2000,
+        max_in_flight: 3,
+        ..short()
+    };
+    let outcome = measure(&node, workload).await;
+    assert!(outcome.errors.is_empty(), "{:?}", outcome.errors);
+    assert!(outcome.counts.records > 0);
+    assert_eq!(outcome.logged, outcome.totals.records);
+    assert_eq!(outcome.totals.consumed, outcome.totals.records);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_backlog_is_written_first_and_read_again_and_again() {
+    let node = Node::start().await;
+    let workload = Workload {
+        consumer_backlog_bytes: 200 * 5000,
+        pause_producers: true,
+        read_repeatedly: true,
+        fetch_max_wait: Duration::ZERO,
+        ..short()
+    };
+    let outcome = measure(&node, workload).await;
+    assert_eq!((outcome.backlog, outcome.logged), (5000, 5000));
+    assert_eq!(outcome.totals.records, 0);
+    assert!(outcome.totals.consumed > 5000);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn without_acks_what_was_sent_is_counted() {
+    let node = Node::start().await;
+    let workload = Workload {
+        acks: 0,
+        producer_rate: 1000.0,
+        partitions_per_request: 2,
+        burst: 20,
+        batch_records: Some(10),
+        ..short()
+    };
+    let outcome = measure(&node, workload).await;
+    assert_eq!(outcome.totals.records + outcome.unsent, 1100);
+    assert_eq!(outcome.totals.consumed, outcome.totals.records);
+    node.stop().await;
+}

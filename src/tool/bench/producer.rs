@@ -1,0 +1,534 @@
+//! One producer's connection to one leader: it asks its pace what is due, writes requests of ready-made records, keeps
+//! several of them on their way and measures when each is answered.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::batches::{Entry, Outline, random};
+use super::link::Link;
+use super::meter::{Meter, Sent, Slot, add};
+use super::plan::{CLIENT_ID, Plan, TIMEOUT_MS, Topic};
+use super::requests::{self, Requests};
+use super::schedule::{Next, Pace, nanos};
+use super::workload::{KEY_LEN, KeyDistributor, Workload};
+use crate::error_code::ErrorCode;
+use crate::ids::{PartitionIndex, ProducerEpoch, ProducerId};
+use crate::messages::{
+    InitProducerIdRequest, Message, ProduceRequest, ProduceResponse, Request, ResponseHeader,
+};
+use crate::record::Producer;
+use crate::record::batch::increment_sequence;
+use crate::tool::client::{self, Backoff, Client, partition_of};
+
+/// How long answers are waited for when nothing is sent any more.
+const GRACE: u64 = 30_000_000_000;
+/// The most that a request with keyed records holds. (ProducerConfig.MAX_REQUEST_SIZE_CONFIG)
+const REQUEST_BYTES_MAX: usize = 1 << 20;
+/// Different keys. (io.openmessaging.benchmark.utils.distributor.KeyDistributor.UNIQUE_COUNT)
+const KEYS: u64 = 10_000;
+
+/// What is to be sent.
+pub(super) struct Task {
+    pub meter: Arc<Meter>,
+    pub pace: Pace,
+    /// Nothing is sent from then on.
+    pub until: u64,
+    /// Records to send at most.
+    pub limit: u64,
+}
+
+/// See the module.
+pub(super) struct Lane {
+    plan: Arc<Plan>,
+    link: Link,
+    address: String,
+    requests: Requests,
+    partitions: Vec<Partition>,
+    /// Where the next batch of records without keys goes.
+    next_partition: usize,
+    keys: Keys,
+    /// An idempotent producer's; sequences are the partitions' own.
+    identity: Option<(ProducerId, ProducerEpoch)>,
+    /// Records in a request.
+    capacity: u32,
+    /// The batches of the request that is being made; the first `filled` count.
+    batches: Vec<Batch>,
+    filled: usize,
+    flying: VecDeque<Flight>,
+    sent: u64,
+}
+
+struct Partition {
+    index: PartitionIndex,
+    next_sequence: i32,
+}
+
+#[derive(Default)]
+struct Batch {
+    /// Place in the lane's partitions.
+    partition: usize,
+    count: u32,
+    entries: Vec<Entry>,
+}
+
+/// A request on its way.
+struct Flight {
+    correlation_id: i32,
+    sent: Sent,
+    /// Records by partition.
+    counts: Vec<(PartitionIndex, u32)>,
+}
+
+impl Lane {
+    /// Connects to the leader of these partitions.
+    pub(super) async fn open(
+        client: &mut Client,
+        plan: &Arc<Plan>,
+        topic: &Topic,
+        leader: i32,
+        partitions: Vec<PartitionIndex>,
+    ) -> Result<Lane, client::Error> {
+        let workload = &plan.workload;
+        let identity = match workload.idempotent {
+            true => Some(producer_id(client).await?),
+            false => None,
+        };
+        let address = client.broker_address(leader).unwrap_or("?").to_owned();
+        let connection = client.connect(leader).await?;
+        let version = connection.version::<ProduceRequest>()?;
+        let named = requests::Topic {
+            name: &topic.name,
+            id: topic.id,
+        };
+        let answers = (workload.acks, TIMEOUT_MS);
+        let requests = Requests::new(CLIENT_ID, version, &named, answers)?;
+        let link = Link::new(connection.into_stream(), plan.epoch);
+        let keys = Keys::new(workload.key_distributor, &partitions, topic.leaders.len());
+        Ok(Lane {
+            plan: Arc::clone(plan),
+            link: link.map_err(|source| io(&address, source))?,
+            address,
+            requests,
+            next_partition: 0,
+            keys,
+            identity,
+            capacity: capacity(workload, plan.template.records_max(), partitions.len()),
+            batches: partitions.iter().map(|_| Batch::default()).collect(),
+            partitions: partitions
+                .into_iter()
+                .map(|index| Partition {
+                    index,
+                    next_sequence: 0,
+                })
+                .collect(),
+            filled: 0,
+            flying: VecDeque::new(),
+            sent: 0,
+        })
+    }
+
+    pub(super) fn partitions(&self) -> usize {
+        self.partitions.len()
+    }
+
+    /// Has the first batch go to another partition than that of other producers.
+    pub(super) fn begin_at(&mut self, partition: usize) {
+        self.next_partition = partition % self.partitions.len();
+    }
+
+    /// Sends until it is time, or the limit is reached, and waits for the answers. Returns how many records were due
+    /// and could not be sent.
+    pub(super) async fn run(&mut self, task: &Task, slot: &Slot) -> Result<u64, client::Error> {
+        let without_answers = self.plan.workload.acks == 0;
+        let give_up = task.until.saturating_add(GRACE);
+        self.sent = 0;
+        let mut rest_sent = false;
+        loop {
+            let now = self.plan.epoch.now();
+            let ended = now >= task.until || self.sent >= task.limit;
+            if ended && !rest_sent {
+                rest_sent = true;
+                self.send_rest(task, slot, now);
+            }
+            let mut wake = match ended {
+                true => give_up,
+                false => self.send_due(task, slot, now).min(task.until),
+            };
+            let flushed = self
+                .link
+                .flush()
+                .map_err(|error| io(&self.address, error))?;
+            if without_answers && flushed {
+                let now = self.plan.epoch.now();
+                for flight in self.flying.drain(..) {
+                    task.meter.answered(slot, &task.pace, &flight.sent, now);
+                }
+                if task.pace == Pace::Unlimited {
+                    wake = 0;
+                }
+            }
+            if ended && flushed && self.flying.is_empty() {
+                break;
+            }
+            if now >= give_up {
+                self.give_up(task, slot);
+                break;
+            }
+            self.link
+                .wait(wake)
+                .await
+                .map_err(|error| io(&self.address, error))?;
+            self.take_answers(task, slot)?;
+        }
+        Ok(match &task.pace {
+            Pace::Unlimited => 0,
+            Pace::Open(schedule) => schedule
+                .due(task.until - 1)
+                .min(task.limit)
+                .saturating_sub(self.sent),
+        })
+    }
+
+    /// Makes the requests that are due and have room; returns when there may be more to do, as far as that is known.
+    fn send_due(&mut self, task: &Task, slot: &Slot, now: u64) -> u64 {
+        let linger = nanos(self.plan.workload.linger);
+        while self.flying.len() < self.plan.workload.max_in_flight {
+            let left = task.limit - self.sent;
+            if left == 0 {
+                return u64::MAX;
+            }
+            let capacity = self.capacity.min(u32::try_from(left).unwrap_or(u32::MAX));
+            match task.pace.next(self.sent, capacity, linger, now) {
+                Next::WaitUntil(at) => return at,
+                Next::Send(count) => self.send(task, slot, count, now),
+            }
+        }
+        u64::MAX
+    }
+
+    /// At the end of an open loop, what lingers goes out: no more than a request.
+    fn send_rest(&mut self, task: &Task, slot: &Slot, now: u64) {
+        let has_room = self.flying.len() < self.plan.workload.max_in_flight;
+        if task.pace == Pace::Unlimited || self.sent >= task.limit || !has_room {
+            return;
+        }
+        if let Next::Send(count) = task.pace.next(self.sent, self.capacity, 0, task.until - 1) {
+            self.send(task, slot, count, now);
+        }
+    }
+
+    fn send(&mut self, task: &Task, slot: &Slot, wanted: u32, now: u64) {
+        let count = self.fill(&task.pace, wanted, now);
+        self.write_request(count, now);
+        add(&slot.produce_requests, 1);
+    }
+
+    /// Shares out the next `wanted` records over batches; returns how many found room.
+    fn fill(&mut self, pace: &Pace, wanted: u32, now: u64) -> u32 {
+        self.filled = 0;
+        if !self.keys.is_empty() {
+            return self.fill_by_key(pace, wanted, now);
+        }
+        let needs_entries = self.plan.template.needs_entries();
+        let mut number = self.sent;
+        let mut left = wanted;
+        while left > 0 {
+            let count = left.min(self.plan.template.records_max());
+            let batch = &mut self.batches[self.filled];
+            batch.partition = self.next_partition;
+            batch.count = count;
+            batch.entries.clear();
+            if needs_entries {
+                let entry = |number| Entry {
+                    intended: pace.intended(number, now),
+                    key: [0; KEY_LEN],
+                };
+                let numbers = number..number + u64::from(count);
+                batch.entries.extend(numbers.map(entry));
+            }
+            self.next_partition = (self.next_partition + 1) % self.partitions.len();
+            self.filled += 1;
+            number += u64::from(count);
+            left -= count;
+        }
+        wanted
+    }
+
+    fn fill_by_key(&mut self, pace: &Pace, wanted: u32, now: u64) -> u32 {
+        let records_max = self.plan.template.records_max();
+        for (partition, batch) in self.batches.iter_mut().enumerate() {
+            batch.partition = partition;
+            batch.count = 0;
+            batch.entries.clear();
+        }
+        let mut taken = 0;
+        while taken < wanted {
+            let (partition, key) = self.keys.peek();
+            let batch = &mut self.batches[partition];
+            if batch.count == records_max {
+                break;
+            }
+            batch.count += 1;
+            batch.entries.push(Entry {
+                intended: pace.intended(self.sent + u64::from(taken), now),
+                key,
+            });
+            self.keys.advance();
+            taken += 1;
+        }
+        self.batches.sort_unstable_by_key(|batch| batch.count == 0);
+        self.filled = self
+            .batches
+            .iter()
+            .take_while(|batch| batch.count > 0)
+            .count();
+        taken
+    }
+
+    fn write_request(&mut self, count: u32, now: u64) {
+        let (out, correlation_id) = self.link.next_request();
+        let timestamp = self.plan.clock.now();
+        let begun = self.requests.begin(out, correlation_id, self.filled);
+        let mut counts = Vec::with_capacity(self.filled);
+        for batch in &self.batches[..self.filled] {
+            let partition = &mut self.partitions[batch.partition];
+            let mut producer = Producer::NONE;
+            if let Some((id, epoch)) = self.identity {
+                let base_sequence = partition.next_sequence;
+                producer = Producer {
+                    id,
+                    epoch,
+                    base_sequence,
+                };
+                let by = i32::try_from(batch.count).expect("a batch of less than 2 GiB");
+                partition.next_sequence = increment_sequence(base_sequence, by);
+            }
+            self.requests.partition(out, partition.index);
+            let outline = Outline {
+                count: batch.count,
+                timestamp,
+                producer,
+                entries: &batch.entries,
+            };
+            let flexible = self.requests.is_flexible();
+            self.plan.template.write(out, flexible, &outline);
+            self.requests.end_partition(out);
+            counts.push((partition.index, batch.count));
+        }
+        self.requests.end(out, begun);
+        let sent = Sent {
+            first: self.sent,
+            count,
+            at: now,
+        };
+        self.sent += u64::from(count);
+        self.flying.push_back(Flight {
+            correlation_id,
+            sent,
+            counts,
+        });
+    }
+
+    fn take_answers(&mut self, task: &Task, slot: &Slot) -> Result<(), client::Error> {
+        let mut now = None;
+        while let Some(answer) = self
+            .link
+            .next_answer()
+            .map_err(|error| io(&self.address, error))?
+        {
+            let now = *now.get_or_insert_with(|| self.plan.epoch.now());
+            let response = self.decode(answer)?;
+            let Some(flight) = self.flying.pop_front() else {
+                return Err(self.unexpected());
+            };
+            if response.0 != flight.correlation_id {
+                return Err(self.unexpected());
+            }
+            self.landed(task, slot, (flight, &response.1), now)?;
+        }
+        Ok(())
+    }
+
+    fn decode(&self, mut answer: Bytes) -> Result<(i32, ProduceResponse), client::Error> {
+        let version = self.requests.version();
+        let header = ResponseHeader::read(&mut answer, ProduceRequest::KEY, version);
+        let response = header.and_then(|header| {
+            let response = ProduceResponse::decode(answer, version)?;
+            Ok((header.correlation_id, response))
+        });
+        response.map_err(|source| client::Error::Malformed {
+            address: self.address.clone(),
+            source,
+        })
+    }
+
+    /// Counts what came of a request. A refusal ends an idempotent producer, whose sequences have a gap then.
+    fn landed(
+        &self,
+        task: &Task,
+        slot: &Slot,
+        (flight, response): (Flight, &ProduceResponse),
+        now: u64,
+    ) -> Result<(), client::Error> {
+        let mut sent = flight.sent;
+        let results = response
+            .responses
+            .iter()
+            .flat_map(|topic| &topic.partition_responses);
+        for result in results {
+            let code = ErrorCode::from_code(result.error_code);
+            if matches!(code, ErrorCode::None | ErrorCode::DuplicateSequenceNumber) {
+                continue;
+            }
+            if self.identity.is_some() {
+                return Err(client::Error::Refused {
+                    what: format!("partition {} of an idempotent producer", result.index),
+                    code,
+                });
+            }
+            let of = |(partition, _): &&(PartitionIndex, u32)| partition.0 == result.index;
+            let count = flight.counts.iter().find(of).map_or(0, |(_, count)| *count);
+            task.meter.failed(slot, code.name(), u64::from(count));
+            sent.count -= count;
+        }
+        task.meter.answered(slot, &task.pace, &sent, now);
+        Ok(())
+    }
+
+    fn give_up(&mut self, task: &Task, slot: &Slot) {
+        for flight in self.flying.drain(..) {
+            let count = u64::from(flight.sent.count);
+            task.meter.failed(slot, "not answered in time", count);
+        }
+    }
+
+    fn unexpected(&self) -> client::Error {
+        let text = "an answer to no request, or out of order";
+        let source = std::io::Error::new(std::io::ErrorKind::InvalidData, text);
+        io(&self.address, source)
+    }
+}
+
+pub(super) fn io(address: &str, source: std::io::Error) -> client::Error {
+    client::Error::Io {
+        address: address.to_owned(),
+        source,
+    }
+}
+
+/// Records in a request to so many partitions.
+fn capacity(workload: &Workload, records_max: u32, partitions: usize) -> u32 {
+    let partitions = u32::try_from(partitions).unwrap_or(u32::MAX);
+    if workload.key_distributor == KeyDistributor::NoKey {
+        return records_max.saturating_mul(workload.partitions_per_request.min(partitions));
+    }
+    let fit = REQUEST_BYTES_MAX / (workload.message_size + KEY_LEN);
+    let fit = u32::try_from(fit).unwrap_or(u32::MAX).max(records_max);
+    records_max.saturating_mul(partitions).min(fit)
+}
+
+async fn producer_id(client: &mut Client) -> Result<(ProducerId, ProducerEpoch), client::Error> {
+    let request = InitProducerIdRequest {
+        transaction_timeout_ms: i32::MAX,
+        ..InitProducerIdRequest::default()
+    };
+    let mut backoff = Backoff::default();
+    loop {
+        let response = client.call(&request).await?;
+        let passing = [
+            ErrorCode::CoordinatorLoadInProgress,
+            ErrorCode::CoordinatorNotAvailable,
+        ];
+        let code = ErrorCode::from_code(response.error_code);
+        if !passing.contains(&code) || !backoff.wait().await {
+            client::check(response.error_code, || "a producer id".to_owned())?;
+            return Ok((
+                ProducerId(response.producer_id),
+                ProducerEpoch(response.producer_epoch),
+            ));
+        }
+    }
+}
+
+/// The keys whose partitions are a lane's, in the order in which they are used.
+struct Keys {
+    keys: Vec<(usize, [u8; KEY_LEN])>,
+    at: usize,
+    /// The state of the random numbers, when keys are drawn at random.
+    random: Option<u64>,
+}
+
+impl Keys {
+    fn new(distributor: KeyDistributor, partitions: &[PartitionIndex], all: usize) -> Keys {
+        let mut keys = Vec::new();
+        let mut state = 0x0123_4567_89ab_cdef;
+        if distributor != KeyDistributor::NoKey {
+            for _ in 0..KEYS {
+                let key = random(&mut state).to_be_bytes();
+                let of_key = partition_of(&key, all);
+                let is_it = |index: &PartitionIndex| usize::try_from(index.0) == Ok(of_key);
+                if let Some(place) = partitions.iter().position(is_it) {
+                    keys.push((place, key));
+                }
+            }
+        }
+        Keys {
+            keys,
+            at: 0,
+            random: (distributor == KeyDistributor::Random).then_some(state),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    fn peek(&self) -> (usize, [u8; KEY_LEN]) {
+        self.keys[self.at]
+    }
+
+    fn advance(&mut self) {
+        self.at = match &mut self.random {
+            Some(state) => random(state) as usize % self.keys.len(),
+            None => (self.at + 1) % self.keys.len(),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_a_lane_belong_to_its_partitions() {
+        let partitions = [PartitionIndex(1), PartitionIndex(4)];
+        for distributor in [KeyDistributor::RoundRobin, KeyDistributor::Random] {
+            let mut keys = Keys::new(distributor, &partitions, 5);
+            for _ in 0..1000 {
+                let (place, key) = keys.peek();
+                assert_eq!(partition_of(&key, 5), [1, 4][place]);
+                keys.advance();
+            }
+        }
+        assert!(Keys::new(KeyDistributor::NoKey, &partitions, 5).is_empty());
+    }
+
+    #[test]
+    fn a_request_holds_batches_for_several_partitions() {
+        let wide = Workload {
+            partitions_per_request: 50,
+            ..Workload::default()
+        };
+        assert_eq!(capacity(&wide, 4, 50), 200);
+        assert_eq!(capacity(&wide, 4, 10), 40);
+        let keyed = Workload {
+            key_distributor: KeyDistributor::Random,
+            message_size: 1016,
+            ..Workload::default()
+        };
+        assert_eq!(capacity(&keyed, 16, 10), 160);
+        assert_eq!(capacity(&keyed, 16, 1000), 1024);
+    }
+}
