@@ -39,22 +39,7 @@ impl Log {
     pub fn delete_old_segments(&self, high_watermark: Offset, now: Now) -> Result<Dropped, Error> {
         self.check_online()?;
         // Sealed segments are looked at before appends have to wait, since that may read one.
-        let mut expired = Vec::new();
-        let candidates = self.count_old(high_watermark, &mut |segment, is_active| {
-            if is_active {
-                return Ok(false);
-            }
-            let is_expired = match self.is_expired(segment, now.wall) {
-                // Something else was quicker to drop it.
-                Err(_) if !self.has_segment(segment) => false,
-                is_expired => is_expired?,
-            };
-            if is_expired {
-                expired.push(segment.clone());
-            }
-            Ok(is_expired)
-        });
-        self.judged(candidates)?;
+        let expired = self.judged(self.look_up(|| self.find_expired(high_watermark, now.wall)))?;
         // What is decided here must hold until it is done: no append may come between.
         let mut appender = self.lock_for_append()?;
         let count = self.count_old(high_watermark, &mut |segment, is_active| match is_active {
@@ -68,9 +53,21 @@ impl Log {
         self.judged(dropped)
     }
 
-    fn has_segment(&self, segment: &Arc<Segment>) -> bool {
-        let segments = self.segments.load();
-        segments.iter().any(|present| Arc::ptr_eq(present, segment))
+    /// The sealed segments that go for their age.
+    fn find_expired(
+        &self,
+        high_watermark: Offset,
+        now: Timestamp,
+    ) -> Result<Vec<Arc<Segment>>, Error> {
+        let mut expired = Vec::new();
+        self.count_old(high_watermark, &mut |segment, is_active| {
+            let is_expired = !is_active && self.is_expired(segment, now)?;
+            if is_expired {
+                expired.push(segment.clone());
+            }
+            Ok(is_expired)
+        })?;
+        Ok(expired)
     }
 
     fn judged<T>(&self, result: Result<T, Error>) -> Result<T, Error> {

@@ -100,3 +100,51 @@ fn a_segment_that_retention_removed_needs_no_flush() {
     assert_eq!(fixture.names(), before);
     log.flush().unwrap();
 }
+
+#[test]
+fn a_segment_that_compaction_is_replacing_is_no_failure_of_the_device() {
+    let fixture = Fixture::default();
+    fixture.filled(100).close().unwrap();
+    let log = fixture.open();
+    let later = moment(8 * 24 * 60 * 60 * 1000);
+    // As compaction does: the files are renamed first, and the list changes before appends go on.
+    let appender = log.lock_for_append().unwrap();
+    let mut segments = Vec::clone(&log.segments.load());
+    segments.remove(0).mark_deleted().unwrap();
+    std::thread::scope(|scope| {
+        let (ended, end) = std::sync::mpsc::channel();
+        let log = &log;
+        let retention = scope.spawn(move || {
+            let dropped = log.delete_old_segments(Offset(100), later);
+            ended.send(()).unwrap();
+            dropped
+        });
+        // It waits, and where it does not it ends soon.
+        let _ = end.recv_timeout(std::time::Duration::from_millis(100));
+        let left = segments.len();
+        log.segments.store(Arc::new(segments));
+        drop(appender);
+        assert_eq!(retention.join().unwrap().unwrap().segments, left);
+    });
+    assert!(!log.is_offline());
+}
+
+#[test]
+fn damage_that_retention_meets_ends_appends() {
+    const LENGTH: usize = 8;
+    let fixture = Fixture::default();
+    fixture.filled(100).close().unwrap();
+    let log = fixture.open();
+    let path = log.segments.load()[1].path();
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[LENGTH] ^= 0x40;
+    std::fs::write(&path, bytes).unwrap();
+    std::fs::remove_file(path.with_extension("timeindex")).unwrap();
+    let later = moment(8 * 24 * 60 * 60 * 1000);
+    assert!(matches!(
+        log.delete_old_segments(Offset(100), later),
+        Err(Error::Corrupt { .. })
+    ));
+    assert!(log.is_offline());
+    assert!(!log.home.health.is_failed());
+}
