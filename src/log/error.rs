@@ -17,6 +17,9 @@ pub enum Error {
         position: u64,
         reason: &'static str,
     },
+    /// Records that cannot be read although they are what was written: whoever wrote them compressed something else.
+    #[error("{}: records that were written unreadable at byte {position}", path.display())]
+    Unreadable { path: PathBuf, position: u64 },
     /// A text or snapshot file that does not parse.
     #[error("{}: {reason}", path.display())]
     Malformed { path: PathBuf, reason: String },
@@ -41,7 +44,10 @@ impl Error {
         match self {
             Error::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
             Error::Corrupt { .. } => true,
-            Error::Malformed { .. } | Error::NoSpace { .. } | Error::Offline { .. } => false,
+            Error::Unreadable { .. }
+            | Error::Malformed { .. }
+            | Error::NoSpace { .. }
+            | Error::Offline { .. } => false,
         }
     }
 

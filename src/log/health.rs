@@ -95,6 +95,7 @@ impl Health {
             Error::Io { source, .. } if is_shortage(source) => {}
             Error::Io { .. } => self.fail(error),
             Error::Corrupt { .. }
+            | Error::Unreadable { .. }
             | Error::Malformed { .. }
             | Error::Offline { .. }
             | Error::NoSpace { .. } => {}

@@ -170,10 +170,19 @@ fn first_record(
         .file()?
         .read_exact_at(&mut bytes, position)
         .map_err(Error::io(&segment.path()))?;
-    let corrupt = |_| Error::corrupt(&segment.path(), position, "records that cannot be read");
-    let batch = Batch::parse(&Bytes::from(bytes)).map_err(corrupt)?;
-    let mut records = batch.reader().map_err(corrupt)?;
-    while let Some(record) = records.next().map_err(corrupt)? {
+    let path = || segment.path();
+    let batch = Batch::parse(&Bytes::from(bytes))
+        .map_err(|_| Error::corrupt(&path(), position, "no batch"))?;
+    // A leader opens compressed batches only where it has to: a client may have written anything.
+    let unreadable = |_| match batch.check_crc() {
+        Ok(()) => Error::Unreadable {
+            path: path(),
+            position,
+        },
+        Err(_) => Error::corrupt(&path(), position, "wrong CRC"),
+    };
+    let mut records = batch.reader().map_err(unreadable)?;
+    while let Some(record) = records.next().map_err(unreadable)? {
         if wanted(record.timestamp, record.offset) {
             let (timestamp, offset) = (record.timestamp, record.offset);
             return Ok(Some(TimestampedOffset {

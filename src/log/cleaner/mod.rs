@@ -83,7 +83,9 @@ impl CleanError {
             | CleanError::Changed
             | CleanError::Storage(Error::Offline { .. } | Error::NoSpace { .. }) => true,
             CleanError::Storage(Error::Io { source, .. }) => is_full(source),
-            CleanError::Storage(Error::Corrupt { .. } | Error::Malformed { .. }) => false,
+            CleanError::Storage(
+                Error::Corrupt { .. } | Error::Unreadable { .. } | Error::Malformed { .. },
+            ) => false,
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Appends and what reads find of them.
 
 use super::*;
+use crate::record::batch::HEADER_LEN;
+use crate::record::compress::Codec;
+use crate::record::{Rules, validate};
 
 #[test]
 fn appended_batches_are_read_before_and_after_reopening() {
@@ -180,4 +183,26 @@ fn offsets_by_timestamp() {
             .unwrap();
         assert_eq!((found.timestamp, found.offset.0), (largest, first as i64));
     }
+}
+
+#[test]
+fn records_that_were_written_unreadable_are_no_damage() {
+    let fixture = Fixture::default();
+    let log = fixture.open();
+    // A leader does not open what is compressed.
+    let mut builder = BatchBuilder::new().codec(Codec::Gzip(None));
+    builder.append(NOW, None, Some(b"value"));
+    let mut batch = builder.build();
+    let mut bytes = batch.bytes.to_vec();
+    bytes[HEADER_LEN] ^= 0x40;
+    batch.header.crc = batch.header.compute_crc(&bytes[HEADER_LEN..]);
+    bytes[..HEADER_LEN].copy_from_slice(&batch.header.encode());
+    batch.bytes = bytes.into();
+    let written = validate(batch, &Rules::default(), NOW).unwrap();
+    append(&log, &written);
+    let is_told = |error| matches!(error, Error::Unreadable { position: 0, .. });
+    assert!(log.offset_for_timestamp(NOW).is_err_and(is_told));
+    assert!(log.max_timestamp().is_err_and(is_told));
+    assert!(!log.is_offline());
+    append(&log, &written);
 }
