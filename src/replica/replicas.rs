@@ -414,13 +414,21 @@ impl Replicas {
 
     /// Writes the checkpoints `names` of the partitions that are here now.
     pub(super) fn checkpoint(&self, names: &[&'static str]) {
+        self.checkpoint_due(|| names);
+    }
+
+    /// The same of those that `due` names when nobody else writes any.
+    pub(super) fn checkpoint_due<'a>(&self, due: impl FnOnce() -> &'a [&'static str]) {
         // An older list must not be written over a newer one.
         let _one = self
             .checkpointing
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        self.directories
-            .checkpoint(&self.online_by_directory(), names);
+        let names = due();
+        if !names.is_empty() {
+            self.directories
+                .checkpoint(&self.online_by_directory(), names);
+        }
     }
 
     pub(super) fn closed(&self) -> MutexGuard<'_, bool> {

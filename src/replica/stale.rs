@@ -54,6 +54,12 @@ impl StaleCheckpoints {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let state = self.lock();
+        !state.all && state.deleted.is_empty() && !state.cleaned
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -62,19 +68,12 @@ impl StaleCheckpoints {
 impl Replicas {
     /// Writes the checkpoints that are stale.
     pub(super) fn refresh_checkpoints(&self) {
-        self.write_stale(None);
+        self.checkpoint_due(|| self.stale.take(None));
     }
 
-    /// To be called before a log of this topic is made.
+    /// To be called before a log of this topic is made. Also waits for who is writing what it would inherit.
     pub(super) fn forget_deleted(&self, topic: &str) {
-        self.write_stale(Some(topic));
-    }
-
-    fn write_stale(&self, made: Option<&str>) {
-        let names = self.stale.take(made);
-        if !names.is_empty() {
-            self.checkpoint(names);
-        }
+        self.checkpoint_due(|| self.stale.take(Some(topic)));
     }
 }
 

@@ -366,6 +366,33 @@ fn a_recreated_topic_inherits_no_checkpoint() {
 }
 
 #[test]
+fn stale_checkpoints_are_not_taken_before_they_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::new(dir.path(), Arc::default());
+    node.apply(&topic(A, 1, node_id(dir.path())));
+    let removed = RemoveTopicRecord {
+        topic_id: A.0,
+        ..Default::default()
+    };
+    node.apply(&[removed.into()]);
+    let replicas = &node.replicas;
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let writing = replicas.checkpointing.lock().unwrap();
+        scope.spawn(move || {
+            replicas.refresh_checkpoints();
+            ended.send(()).unwrap();
+        });
+        // It waits: who makes the topic now must not find that nothing is stale.
+        let _ = end.recv_timeout(Duration::from_millis(50));
+        assert!(!replicas.stale.is_empty());
+        drop(writing);
+    });
+    end.recv().unwrap();
+    assert!(replicas.stale.is_empty());
+}
+
+#[test]
 fn a_topic_inherits_no_checkpoint_of_an_earlier_run() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("replication-offset-checkpoint");
