@@ -4,7 +4,6 @@
 //! made again from the batches behind the recovery point. The first fsync that fails takes the whole log directory
 //! offline, since the kernel may have dropped what it could not write and will not say so twice.
 
-use std::io;
 use std::sync::atomic::Ordering;
 
 use super::directory::{LogDirectory, PARTITION_METADATA};
@@ -45,13 +44,6 @@ impl Log {
     /// Takes no more appends.
     pub(super) fn go_offline(&self) {
         self.offline.store(true, Ordering::Release);
-    }
-
-    /// Takes the whole log directory offline, for a reason that is none of the device.
-    pub fn give_up_directory(&self, reason: &'static str) {
-        self.go_offline();
-        let error = Error::io(&self.home.path.load())(io::Error::other(reason));
-        self.home.health.fail(&error);
     }
 
     fn sync_range(&self, from: Offset, end: Offset) -> Result<(), Error> {

@@ -92,7 +92,7 @@ pub fn compress(codec: Codec, plain: &[u8], to: &mut Vec<u8>) {
 }
 
 /// A frame as of the fast encoder, of blocks that were searched for more and longer matches: pure Rust has no encoder for
-/// that. (Lz4BlockOutputStream with LZ4Factory.highCompressor)
+/// that. Its level 1 is the fast encoder, and those above 12 are 12. (Lz4BlockOutputStream with LZ4Factory.highCompressor)
 fn compress_lz4_high(plain: &[u8], level: i32, to: &mut Vec<u8>) -> io::Result<()> {
     let mut encoder = lz4::EncoderBuilder::new()
         .block_mode(lz4::BlockMode::Independent)

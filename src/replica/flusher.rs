@@ -6,7 +6,6 @@
 //! from time to time)
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -61,11 +60,8 @@ impl Flusher {
 
     fn work(self: &Arc<Self>) {
         while let Some(partition) = self.next() {
-            // Who waits for this flush must not wait for ever, nor the queue behind it.
-            match catch_unwind(AssertUnwindSafe(|| partition.flush_now())) {
-                Ok(false) => {}
-                Ok(true) => partition.flush_further(self),
-                Err(_) => partition.flush_ended_early(),
+            if partition.flush_now() {
+                partition.flush_further(self);
             }
         }
     }

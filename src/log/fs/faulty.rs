@@ -38,7 +38,6 @@ struct State {
     fault: Option<(u64, Fault)>,
     crashed: bool,
     fail_syncs: bool,
-    panic_at_sync: bool,
     hold_syncs: bool,
     held: usize,
     syncs: u64,
@@ -72,11 +71,6 @@ impl Faulty {
     /// From here on each fsync fails, or none does.
     pub(crate) fn fail_syncs(&self, fail: bool) {
         self.state.lock().unwrap().fail_syncs = fail;
-    }
-
-    /// The next fsync panics.
-    pub(crate) fn panic_at_sync(&self) {
-        self.state.lock().unwrap().panic_at_sync = true;
     }
 
     /// From here on each fsync of a file takes until this is called with `false`.
@@ -187,10 +181,6 @@ impl Fs for Faulty {
             .unwrap();
         state.held -= 1;
         state.syncs += 1;
-        if std::mem::take(&mut state.panic_at_sync) {
-            drop(state);
-            panic!("injected panic");
-        }
         if state.fail_syncs {
             return Err(injected());
         }

@@ -207,14 +207,6 @@ impl Partition {
         }
     }
 
-    /// A flush has panicked: nobody knows what is on the device.
-    pub(in crate::replica) fn flush_ended_early(&self) {
-        self.log
-            .load()
-            .give_up_directory("the flush of a log ended early");
-        self.waiting.wake_all();
-    }
-
     pub(super) fn follow_flush(&self, bytes: usize) {
         self.waiting.flushed(self.log.load().recovery_point());
         if let Role::Leader(leadership) = &*self.lock_role() {
