@@ -100,7 +100,7 @@ class Scenario:
         segment = str(SEGMENT[self.full])
         status, output = self.suite.tools("topics", "--create", "--topic", self.topic, "--partitions", "1",
                                           "--replication-factor", "1", "--config", f"segment.bytes={segment}",
-                                          "--config", "min.cleanable.dirty.ratio=0.01",
+                                          "--config", "min.cleanable.dirty.ratio=0",
                                           "--config", "delete.retention.ms=0")
         assert status == 0, output
         self.produce(self.count)

@@ -42,7 +42,7 @@ impl Log {
         let expired = self.judged(self.look_up(|| self.find_expired(high_watermark, now.wall)))?;
         // What is decided here must hold until it is done: no append may come between.
         let mut appender = self.lock_for_append()?;
-        let count = self.count_old(high_watermark, &mut |segment, is_active| match is_active {
+        let count = self.count_old(high_watermark, |segment, is_active| match is_active {
             true => self.is_expired(segment, now.wall),
             false => Ok(expired.iter().any(|known| Arc::ptr_eq(known, segment))),
         });
@@ -60,7 +60,7 @@ impl Log {
         now: Timestamp,
     ) -> Result<Vec<Arc<Segment>>, Error> {
         let mut expired = Vec::new();
-        self.count_old(high_watermark, &mut |segment, is_active| {
+        self.count_old(high_watermark, |segment, is_active| {
             let is_expired = !is_active && self.is_expired(segment, now)?;
             if is_expired {
                 expired.push(segment.clone());
@@ -79,7 +79,7 @@ impl Log {
     fn count_old(
         &self,
         high_watermark: Offset,
-        is_expired: &mut dyn FnMut(&Arc<Segment>, bool) -> Result<bool, Error>,
+        mut is_expired: impl FnMut(&Arc<Segment>, bool) -> Result<bool, Error>,
     ) -> Result<usize, Error> {
         let config = self.config();
         let segments = self.segments.load_full();

@@ -16,6 +16,7 @@ use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
+use tracing::warn;
 
 use super::entries::Entries;
 use super::journal::Journal;
@@ -143,13 +144,25 @@ impl Storage {
     ) -> io::Result<Storage> {
         let mut entries = Entries::new(start, purged_epoch);
         let mut history = History(vec![(None, quorum)]);
+        let mut hole = None;
         journal.scan(start, |batch| {
+            let base = batch.header.base_offset;
+            if hole.is_some() || base != entries.end_offset() {
+                hole.get_or_insert(base);
+                return Ok(());
+            }
             let id = entries.push(batch.header.last_offset(), batch.header.leader_epoch);
             if batch.header.is_control() {
                 history.apply(id.index, &control::parse(&batch).map_err(invalid)?);
             }
             Ok(())
         })?;
+        if let Some(found) = hole {
+            // A power loss keeps of what no fsync has covered any part. None of it was acknowledged.
+            let end = entries.end_offset();
+            warn!(%end, %found, "the metadata log has a hole: what follows it is cut off");
+            journal.truncate(end)?;
+        }
         let vote = quorum_state::read(directory)?.map(|state| vote_of(node_id, &state));
         let journal = Arc::new(journal);
         let state = State {

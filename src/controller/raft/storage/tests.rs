@@ -168,6 +168,31 @@ async fn what_a_crash_tore_off_is_gone_and_the_rest_is_there() {
 }
 
 #[tokio::test]
+async fn what_follows_a_hole_that_a_power_loss_left_is_gone() {
+    let directory = directory();
+    // Each batch gets a segment of its own; the third is lost.
+    let mut storage = open_at(directory.path(), 100, (Offset::ZERO, None));
+    append(&mut storage, vec![blank(1, 0), batch(1, 1, 1, 2)]).await;
+    append(&mut storage, vec![batch(1, 2, 3, 2), batch(1, 3, 5, 2)]).await;
+    drop(storage);
+    let lost = directory.path().join("00000000000000000003.log");
+    OpenOptions::new()
+        .write(true)
+        .open(lost)
+        .unwrap()
+        .set_len(0)
+        .unwrap();
+    let mut storage = open_at(directory.path(), 100, (Offset::ZERO, None));
+    assert_eq!(end(&storage), (1, 1, 3));
+    append(&mut storage, vec![blank(2, 2)]).await;
+    let expected = [(0, 0, 1), (1, 1, 2), (2, 3, 1)];
+    assert_eq!(shapes(&mut storage).await, expected);
+    drop(storage);
+    let mut storage = open_at(directory.path(), 100, (Offset::ZERO, None));
+    assert_eq!(shapes(&mut storage).await, expected);
+}
+
+#[tokio::test]
 async fn what_is_truncated_is_written_anew_and_stays_away() {
     let directory = directory();
     let mut storage = sample(directory.path()).await;
