@@ -83,12 +83,23 @@ pub struct LogDirectory {
 }
 
 /// The checkpoints of the last run.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Left {
     recovery_points: Offsets,
     log_starts: Offsets,
     cleaned: Offsets,
     high_watermarks: Offsets,
+}
+
+impl Left {
+    fn all(&mut self) -> [&mut Offsets; 4] {
+        [
+            &mut self.recovery_points,
+            &mut self.log_starts,
+            &mut self.cleaned,
+            &mut self.high_watermarks,
+        ]
+    }
 }
 
 impl LogDirectory {
@@ -163,9 +174,26 @@ impl LogDirectory {
         self.left.load().high_watermarks.get(partition).copied()
     }
 
-    /// Forgets the checkpoints of the last run: every log is open that will be.
-    pub fn forget_checkpoints(&self) {
-        self.left.store(Arc::default());
+    /// Forgets the checkpoints of the last run, but those of the logs that are `wanted`.
+    pub fn forget_checkpoints(&self, wanted: impl Fn(&TopicPartition) -> bool) {
+        let mut left = Left::clone(&self.left.load());
+        for offsets in left.all() {
+            offsets.retain(|partition, _| wanted(partition));
+        }
+        self.left.store(Arc::new(left));
+    }
+
+    /// What is left of a checkpoint of the last run.
+    pub fn left_of(&self, name: &str) -> Offsets {
+        let left = self.left.load();
+        let offsets = match name {
+            checkpoints::RECOVERY_POINT => &left.recovery_points,
+            checkpoints::LOG_START => &left.log_starts,
+            checkpoints::CLEANER => &left.cleaned,
+            checkpoints::HIGH_WATERMARK => &left.high_watermarks,
+            _ => return Offsets::new(),
+        };
+        offsets.clone()
     }
 
     /// The partition directories in it, but for the metadata log's.

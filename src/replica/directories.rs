@@ -2,6 +2,7 @@
 //! checkpoints and the mark of a clean stop. (kafka.log.LogManager)
 
 mod closing;
+mod unopened;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -209,13 +210,6 @@ impl Directories {
         files
             .and_then(|files| files.high_watermark(partition))
             .unwrap_or_default()
-    }
-
-    /// Every log is open that will be: what the last run left of them is not needed any more.
-    pub(super) fn forget_checkpoints(&self) {
-        for files in self.all.iter().filter_map(|one| one.files.as_ref()) {
-            files.forget_checkpoints();
-        }
     }
 
     pub(super) fn create(
@@ -565,7 +559,7 @@ impl Directory {
                 let offset = checkpointed(name, partition)?;
                 Some((partition.topic_partition().clone(), offset))
             });
-            self.checkpoint(name, offsets.collect());
+            self.checkpoint(name, self.with_unopened(name, offsets.collect()));
         }
     }
 

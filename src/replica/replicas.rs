@@ -6,6 +6,7 @@
 //! (kafka.server.ReplicaManager, kafka.log.LogManager)
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -154,6 +155,7 @@ impl Replicas {
             let config = || self.config_of(image, &topic.name);
             (here && same).then(|| configs.entry(topic.id).or_insert_with(config).clone())
         };
+        let mut unopened = BTreeSet::new();
         for opened in self.directories.open_all(&wanted, now) {
             let Some(topic) = image.topics().by_name(&opened.name.topic) else {
                 continue;
@@ -182,14 +184,15 @@ impl Replicas {
                 Err(error) => {
                     tracing::error!(partition = %name, %error, "the partition stays offline");
                     self.directories.went_offline(opened.directory);
+                    unopened.insert((opened.directory, name));
                     Hosted::Offline
                 }
             };
             self.host(key, hosted);
         }
         self.resume_moves(image);
+        self.directories.forget_checkpoints(&unopened);
         self.stale.all();
-        self.directories.forget_checkpoints();
         self.directories.sync_names();
     }
 
@@ -325,25 +328,31 @@ impl Replicas {
     /// Ends a partition here and has its files removed later.
     fn remove(&self, topic: &Topic, index: PartitionIndex) {
         let _changing = self.lock_changing();
-        if let Some((
-            _,
-            Hosted::Online {
-                partition,
-                directory,
-            },
-        )) = self.hosted.remove(&(topic.id, index))
-        {
-            partition.retire();
-            self.stale.deleted(&topic.name);
-            self.forget_uncleanable(&partition);
-            self.drop_future(&partition);
-            let now = self.clock.steady();
-            self.directories.delete(
-                directory,
-                partition.topic_partition(),
-                &partition.log(),
-                now,
-            );
+        match self.hosted.remove(&(topic.id, index)) {
+            Some((
+                _,
+                Hosted::Online {
+                    partition,
+                    directory,
+                },
+            )) => {
+                partition.retire();
+                self.stale.deleted(&topic.name);
+                self.forget_uncleanable(&partition);
+                self.drop_future(&partition);
+                let name = partition.topic_partition();
+                let now = self.clock.steady();
+                self.directories
+                    .delete(directory, name, &partition.log(), now);
+            }
+            Some((_, Hosted::Offline)) => {
+                self.directories.forget_unopened(&TopicPartition {
+                    topic: topic.name.clone(),
+                    partition: index,
+                });
+                self.stale.deleted(&topic.name);
+            }
+            None => {}
         }
     }
 

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::ids::{KafkaUuid, LeaderEpoch, Offset, Timestamp};
-use crate::log::checkpoints::{self, HIGH_WATERMARK, RECOVERY_POINT};
+use crate::log::checkpoints::{self, HIGH_WATERMARK, LOG_START, RECOVERY_POINT};
 use crate::log::directory::LogDirectory;
 use crate::log::{Origin, Storage};
 use crate::messages::records::frame::MetadataRecord;
@@ -323,6 +323,39 @@ fn a_stop_with_an_offline_log_is_not_clean() {
     ));
     node.replicas.shut_down(BrokerEpoch(2));
     assert!(!mark.exists());
+}
+
+#[test]
+fn checkpoints_keep_what_they_say_of_a_log_that_cannot_be_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::new(dir.path(), Arc::default());
+    node.apply(&topic(A, 2, node_id(dir.path())));
+    let partition = node.partition(A, 0);
+    for _ in 0..3 {
+        append(&partition);
+    }
+    partition.delete_records(Some(Offset(2))).unwrap();
+    node.replicas.shut_down(BrokerEpoch(1));
+    let read = |name| checkpoints::read(&dir.path().join(name)).unwrap();
+    let name = TopicPartition::new("t", 0);
+    let told = [RECOVERY_POINT, LOG_START, HIGH_WATERMARK];
+    let known = told.map(|checkpoint| read(checkpoint)[&name]);
+    assert_eq!(known, [Offset(3), Offset(2), Offset(3)]);
+    std::fs::write(dir.path().join("t-0/partition.metadata"), "?").unwrap();
+    let image = node.image.clone();
+    drop(node);
+    let mut node = Node::new(dir.path(), image);
+    append(&node.partition(A, 1));
+    node.replicas.refresh_checkpoints();
+    assert_eq!(told.map(|checkpoint| read(checkpoint)[&name]), known);
+    // Nor does another topic get it.
+    let removed = RemoveTopicRecord {
+        topic_id: A.0,
+        ..Default::default()
+    };
+    node.apply(&[removed.into()]);
+    node.apply(&topic(B, 1, node_id(dir.path())));
+    assert!(told.map(read).iter().all(|left| !left.contains_key(&name)));
 }
 
 #[test]
