@@ -57,12 +57,17 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
             {
                 return None;
             }
+            let mut former = shards.remove(&index);
+            let pending = former
+                .as_mut()
+                .map(|slot| std::mem::take(&mut slot.pending));
             let slot = Slot {
                 taking,
                 shard: None,
-                pending: Vec::new(),
+                pending: pending.unwrap_or_default(),
             };
-            shards.insert(index, slot)
+            shards.insert(index, slot);
+            former
         };
         former.into_iter().for_each(Slot::resign);
         let is_empty = journal.log_start_offset() == journal.log_end_offset();
@@ -158,39 +163,36 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
             journal,
             active: Mutex::new(active),
         });
-        {
-            let mut active = shard.lock();
-            let active = &mut *active;
-            let now = self.clock.both();
-            let outcome = self.machine.loaded(&active.state, &mut active.scratch, now);
-            self.carry_out(&shard, active, outcome, now);
-        }
-        self.show(taking, &shard);
+        self.begin(taking, &shard);
         true
     }
 
-    /// From now on requests find the shard.
-    fn show(&self, taking: Taking, shard: &Arc<Shard<M, J>>) {
-        let pending = {
-            let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
-            let Some(slot) = shards
-                .get_mut(&taking.index)
-                .filter(|slot| slot.taking == taking)
-            else {
-                return;
-            };
-            slot.shard = Some(shard.clone());
-            std::mem::take(&mut slot.pending)
-        };
+    /// Starts what goes on by itself, and shows the shard. Nothing is begun where the partition was laid down, or taken up
+    /// again, while it was read: its timer is that of another shard.
+    fn begin(&self, taking: Taking, shard: &Arc<Shard<M, J>>) {
         let mut active = shard.lock();
+        let active = &mut *active;
+        let now = self.clock.both();
+        let outcome = self.machine.loaded(&active.state, &mut active.scratch, now);
+        let Some(pending) = self.show(taking, shard) else {
+            return;
+        };
+        self.carry_out(shard, active, outcome, now);
         for request in pending {
             active.tickets += 1;
             let ticket = Ticket(active.tickets);
-            self.event(shard, &mut active, Event::Request { ticket, request });
+            self.event(shard, active, Event::Request { ticket, request });
         }
-        // A deadline that came before the shard could be found has been passed over.
-        active.timer_at = None;
-        self.set_timer(shard, &mut active);
+    }
+
+    /// From now on requests find the shard. Returns what it has to be told first, or `None` when it has no place.
+    fn show(&self, taking: Taking, shard: &Arc<Shard<M, J>>) -> Option<Vec<M::Request>> {
+        let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
+        let slot = shards
+            .get_mut(&taking.index)
+            .filter(|slot| slot.taking == taking)?;
+        slot.shard = Some(shard.clone());
+        Some(std::mem::take(&mut slot.pending))
     }
 }
 

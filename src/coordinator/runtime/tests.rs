@@ -1,10 +1,12 @@
 //! The runtime with a machine that keeps words, over partitions in memory.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use super::*;
 use crate::ids::Timestamp;
@@ -80,7 +82,11 @@ impl StateMachine for Words {
         outcome
     }
 
-    fn loaded(&self, _: &Vec<String>, _: &mut Waits, _: Now) -> Decision {
+    /// Whoever has words looks at them after an hour.
+    fn loaded(&self, state: &Vec<String>, scratch: &mut Waits, now: Now) -> Decision {
+        if !state.is_empty() {
+            scratch.alarm = Some((now.steady.plus_ms(3_600_000), Ticket(0)));
+        }
         Decision::default()
     }
 
@@ -136,10 +142,19 @@ struct Memory {
     full: AtomicBool,
     /// So many reads fail.
     broken: AtomicI64,
+    /// The next read waits until this is dropped on the other side.
+    slow: Mutex<Option<Receiver<()>>>,
     moved: Notify,
 }
 
 impl Memory {
+    /// With one word in it.
+    fn with(word: &'static str) -> Arc<Memory> {
+        let former = World::new();
+        former.now(Ask::Put(word));
+        former.memory
+    }
+
     fn advance(&self) {
         self.high_watermark
             .store(self.end.load(Ordering::SeqCst), Ordering::SeqCst);
@@ -201,6 +216,10 @@ impl Journal for Memory {
     }
 
     fn read(&self, from: Offset, _: usize) -> std::io::Result<Bytes> {
+        let slow = self.slow.lock().unwrap().take();
+        if let Some(gate) = slow {
+            let _ = gate.recv();
+        }
         if self.broken.fetch_sub(1, Ordering::SeqCst) > 0 {
             return Err(std::io::Error::other("broken"));
         }
@@ -242,6 +261,17 @@ impl World {
             memory,
             clock,
         }
+    }
+
+    /// Has begun to read a partition when it returns; that ends when the sender is dropped.
+    async fn lead_slowly(&self, memory: &Arc<Memory>) -> (Sender<()>, JoinHandle<()>) {
+        let (gate, slow) = channel();
+        *memory.slow.lock().unwrap() = Some(slow);
+        let loading = self.runtime.lead(P, LeaderEpoch(1), memory.clone());
+        while memory.slow.lock().unwrap().is_some() {
+            tokio::task::yield_now().await;
+        }
+        (gate, loading.unwrap())
     }
 
     fn ask(&self, ask: Ask) -> Answer<Vec<String>> {
@@ -376,6 +406,36 @@ async fn what_is_led_no_more_is_not_read_again() {
         world.runtime.request(P, Ask::All).err(),
         Some(Unavailable::NotCoordinator)
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_read_too_late_disturbs_nobody() {
+    let world = World::over(Memory::with("a"));
+    let slow = Memory::with("a");
+    let (gate, overtaken) = world.lead_slowly(&slow).await;
+    let loading = world.runtime.lead(P, LeaderEpoch(2), world.memory.clone());
+    loading.unwrap().await.unwrap();
+    let alarm = world.later(Ask::Alarm(1500));
+    drop(gate);
+    overtaken.await.unwrap();
+    assert_eq!(world.now(Ask::All), ["a@0"]);
+    world.clock.advance(Duration::from_millis(1500));
+    let alarm = tokio::time::timeout(Duration::from_secs(60), alarm).await;
+    assert_eq!(alarm.unwrap().unwrap(), ["alarm"]);
+}
+
+#[tokio::test]
+async fn what_it_is_told_stays_told_in_the_next_epoch() {
+    let world = World::over(Memory::with("a"));
+    let slow = Memory::with("b");
+    let (gate, overtaken) = world.lead_slowly(&slow).await;
+    world.runtime.tell_all(&Ask::Put("told meanwhile"));
+    let loading = world.runtime.lead(P, LeaderEpoch(2), world.memory.clone());
+    loading.unwrap().await.unwrap();
+    drop(gate);
+    overtaken.await.unwrap();
+    assert_eq!(world.now(Ask::All), ["a@0", "told meanwhile@1"]);
+    assert_eq!(slow.log_end_offset(), Offset(1), "it was told twice");
 }
 
 #[tokio::test(start_paused = true)]
