@@ -281,8 +281,14 @@ impl Sender {
 /// What the coordinator could not write down it is told again, but not at once.
 fn note_completed(prepared: Prepared, said: Result<Response, ErrorCode>, open: &mut Open) {
     let code = match said {
-        Ok(Response::Complete(code)) | Err(code) => code,
+        Ok(Response::Complete(code)) => code,
         Ok(_) => ErrorCode::UnknownServerError,
+        // It is written down, and may be lost with its leader, whose successor begins anew. Told again, it could be taken
+        // for the end of the next transaction, which has the same epoch with `transaction.version` 1.
+        Err(code) => {
+            debug!(id = %prepared.id, error = code.name(), "whether a transaction is complete is not known");
+            return;
+        }
     };
     match code {
         // It is complete now, or is so already.
@@ -314,5 +320,28 @@ fn progress(prepared: &Prepared, results: Results) -> Progress {
     match left.is_empty() {
         true => Progress::Complete,
         false => Progress::Left(left),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coordinator::ProducerIdAndEpoch;
+
+    #[tokio::test]
+    async fn what_was_written_down_is_not_told_again() {
+        let prepared = Prepared {
+            id: Arc::from("t"),
+            producer: ProducerIdAndEpoch::NONE,
+            commit: true,
+            transaction_version: 1,
+            partitions: Arc::default(),
+        };
+        let mut open = Open::default();
+        let refused = Response::Complete(ErrorCode::CoordinatorNotAvailable);
+        note_completed(prepared.clone(), Ok(refused), &mut open);
+        assert_eq!(open.unfinished.len(), 1);
+        note_completed(prepared, Err(ErrorCode::RequestTimedOut), &mut open);
+        assert_eq!(open.unfinished.len(), 1);
     }
 }
