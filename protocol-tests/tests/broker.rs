@@ -259,7 +259,8 @@ async fn what_a_client_sent_before_it_closed_is_written() {
 #[tokio::test]
 async fn silent_producers_are_forgotten() {
     let node = Node::start_with(&[
-        ("producer.id.expiration.ms", "400"),
+        // Longer than two requests take, on a busy machine too.
+        ("producer.id.expiration.ms", "3000"),
         ("producer.id.expiration.check.interval.ms", "20"),
     ])
     .await;
