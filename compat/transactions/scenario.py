@@ -15,11 +15,12 @@ from harness import kafka, librdkafka
 from harness.broker import free_ports
 from harness.kcat import fresh
 from harness.process import Child, must, until
-from history import History
+from history import History, producer
 
 PARTITIONS = 4
 WRITERS = {"p0": ("python", "patient"), "p1": ("python", "hasty"), "p2": ("java", "patient"), "p3": ("java", "hasty")}
 TRANSFORMERS = {"e0": "python", "e1": "python", "j0": "java", "j1": "java"}
+KILLED = ("broker", "transformer", "writer")
 PAUSE = (1.0, 5.0)      # seconds between two kills
 FROZEN = 0.4            # the share of clients that are not killed but held up,
 FROZEN_FOR = (2.0, 14.0)    # for so many seconds: transactions time out after 2 or 8, members of a group after 6
@@ -47,8 +48,10 @@ class Scenario:
         """The whole run; what the transformers made of it is looked at by `transformed`."""
         print(f"seed {self.seed}", flush=True)
         self.prepare()
-        live = self.reader(self.clients, "live", "read_committed")
+        live = None
         try:
+            self.network.wait_for(lambda lines: lines, 60, "the proxy")
+            live = self.reader(self.clients, "live", "read_committed")
             for name in (*WRITERS, *TRANSFORMERS):
                 self.start(name)
             self.kill_again_and_again()
@@ -58,14 +61,15 @@ class Scenario:
             self.stop(TRANSFORMERS)
             self.check(live)
         finally:
-            live.kill()
+            if live:
+                live.kill()
             for child in self.children.values():
                 child.kill()
             self.network.process.terminate()
             self.network.process.wait(10)
             self.network.kill()
             print(f"kills: {dict(sorted(self.kills.items()))}; transformers: {dict(sorted(self.said.items()))}\n"
-                  f"network: {self.network.lines[-1]}", flush=True)
+                  f"network: {self.network.lines[-1:]}", flush=True)
         done = json.loads(self.network.lines[-1])
         assert all(done.get(word) for word in ("delayed", "replayed", "answers dropped")), f"the network was good: {done}"
 
@@ -94,7 +98,6 @@ class Scenario:
                                     "--replication-factor", "1")
             assert "Created topic" in output, output
         self.network = Child([self.python, "-B", suite.folder / "proxy.py", port, direct, self.seed], errors=self.log)
-        self.network.wait_for(lambda lines: lines, 10, "the proxy")
 
     def start(self, name):
         self.incarnation[name] += 1
@@ -112,13 +115,15 @@ class Scenario:
         self.children[name] = Child([*how, self.clients, *arguments], errors=self.log)
 
     def kill_again_and_again(self):
+        """Until the time is over, and each kind has had its turn."""
         self.come_alive(len(WRITERS))
-        end = time.monotonic() + self.seconds
-        while time.monotonic() < end:
+        end, left = time.monotonic() + self.seconds, set(KILLED)
+        while left or time.monotonic() < end:
             time.sleep(self.dice.uniform(*PAUSE))
             self.come_alive(AT_WORK)
             self.revive(WRITERS, TRANSFORMERS)
-            what = self.dice.choice(("broker", "writer", "transformer"))
+            what = self.dice.choice(sorted(left) if left and time.monotonic() > end else KILLED)
+            left.discard(what)
             name = self.dice.choice(sorted(WRITERS if what == "writer" else TRANSFORMERS))
             if what == "broker":
                 self.broker.kill()
@@ -187,6 +192,8 @@ class Scenario:
               f"allows: {cycles.write_cycles(self.history, self.committed)}", flush=True)
         told_wrong(wrong)
         assert told["committed"] >= FEWEST, f"too few were committed to say anything: {told}"
+        kinds = {WRITERS[producer(t)][0] for t, outcome in self.history.outcome.items() if outcome == "committed"}
+        assert kinds == {"python", "java"}, f"only these clients have committed anything: {kinds}"
 
     def drain(self):
         """Waits until the groups have taken all of the input, which nobody adds to any more."""
