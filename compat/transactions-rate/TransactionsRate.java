@@ -56,7 +56,11 @@ public class TransactionsRate {
             try (Admin admin = Admin.create(Map.of("bootstrap.servers", broker.address))) {
                 admin.createTopics(List.of(new NewTopic(topic, partitions, (short) 1))).all().get();
             }
-            threads = Executors.newFixedThreadPool(count);
+            threads = Executors.newFixedThreadPool(count, work -> {
+                Thread thread = new Thread(work);
+                thread.setDaemon(true);     // a round that fails ends the program
+                return thread;
+            });
             for (int n = 0; n < count; n++) {
                 var producer = new KafkaProducer<>(Map.of("bootstrap.servers", broker.address, "transactional.id", topic + "-" + n),
                         new ByteArraySerializer(), new ByteArraySerializer());
