@@ -11,6 +11,7 @@ from harness.process import kill_group, must, until
 POM = pathlib.Path(__file__).parent / "pom.xml"
 MAIN = {"standalone": "org.apache.kafka.connect.cli.ConnectStandalone", "distributed": "org.apache.kafka.connect.cli.ConnectDistributed"}
 STARTS = 180  # seconds until its REST server answers, at most
+WAIT = 120    # seconds for what it was asked for
 
 
 def jars():
@@ -61,7 +62,7 @@ class Worker:
         """SIGTERM; whether the worker went down by itself. A JVM that SIGTERM ends exits with 143."""
         self.process.terminate()
         try:
-            return self.process.wait(30) in (0, 143)
+            return self.process.wait(WAIT) in (0, 143)
         except subprocess.TimeoutExpired:
             return False
         finally:
@@ -94,7 +95,7 @@ class Worker:
             status, answer = self.request("PUT", f"/connectors/{connector['name']}/config", connector)
             assert status in (200, 201, 409, 500), answer
             return status in (200, 201)
-        until(done, 60, f"connector {connector['name']} is taken", 0.5)
+        until(done, WAIT, f"connector {connector['name']} is taken", 0.5)
 
     def task(self, connector):
         """(state, worker) of the connector's one task, or None."""
@@ -108,4 +109,4 @@ class Worker:
             task = self.task(connector)
             assert not task or task[0] != "FAILED", f"{connector}: {task[2][:1000]}"
             return task[1] if task and task[0] == "RUNNING" else None
-        return until(there, 60, f"{connector}'s task runs", 0.2)
+        return until(there, WAIT, f"{connector}'s task runs", 0.2)

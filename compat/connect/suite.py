@@ -17,7 +17,7 @@ from harness.process import until
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from connect_worker import Worker  # noqa: E402 (beside this file)
 
-LIMIT = 400
+LIMIT = 900
 SETTINGS = {"offsets.topic.num.partitions": "3", "transaction.state.log.num.partitions": "3", "group.min.session.timeout.ms": "1000"}
 SESSION = {"session.timeout.ms": "4000", "heartbeat.interval.ms": "500"}  # a killed member is waited for that long
 RATE = 400       # lines a second

@@ -6,7 +6,7 @@ from harness.kcat import Kcat, fresh
 from harness.process import call, must
 
 SETTINGS = {"transaction.partition.verification.enable": "false", "transaction.state.log.num.partitions": "3"}
-LIMIT = 300
+LIMIT = 600
 HANGING = ("Topic", "Partition", "ProducerId", "ProducerEpoch", "CoordinatorEpoch", "StartOffset", "LastTimestamp", "Duration(min)")
 
 
@@ -32,7 +32,7 @@ def scenario(suite, tool):
     _, output = suite.tools("topics", "--create", "--topic", topic, "--partitions", "1", "--replication-factor", "1")
     assert "Created topic" in output, output
     argv = [*kafka.java(kafka.home(), kafka.SHORT_LIVED), suite.folder / "Hanging.java", suite.broker.address, f"{topic}-id", topic]
-    producer, start = must(argv, 60).split()
+    producer, start = must(argv, 120).split()
     kcat.produce(topic, ["after it"])
 
     def read():

@@ -3,7 +3,7 @@ from harness.main import load
 
 ALL = load("java-clients")
 SETTINGS = ALL.SETTINGS
-LIMIT = 300
+LIMIT = 600
 
 
 def run(suite):

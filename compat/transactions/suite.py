@@ -19,7 +19,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from scenario import Scenario  # noqa: E402 (beside this file)
 
-LIMIT = 420
+LIMIT = 900
 BROKER = False      # it gets a listener for the proxy first
 SETTINGS = {"log.segment.bytes": "1048576", "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
             "transaction.state.log.num.partitions": "3", "offsets.topic.num.partitions": "3",
