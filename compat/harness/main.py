@@ -73,7 +73,7 @@ def run_suite(name, options, data):
         suite.jvm.close()
         for each in suite.brokers:
             check_end(each, report)
-            if each.data.exists():
+            if each.data.exists() and (name, each.data) not in data:  # two may have used one directory in turn
                 data.append((name, each.data))
     return report.finish()
 

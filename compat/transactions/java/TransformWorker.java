@@ -75,7 +75,7 @@ public final class TransformWorker {
                 Clients.say("committed", batch.count());
                 return true;
             }
-            Clients.end(client::abortTransaction);
+            Clients.abort(client);
             Clients.say("aborted", batch.count());
             rewind(consumer);
             return true;

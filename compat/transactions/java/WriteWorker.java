@@ -83,7 +83,7 @@ public final class WriteWorker {
                 Clients.say("committed", t);
             } else {
                 Clients.say("abort", t);
-                Clients.end(client::abortTransaction);
+                Clients.abort(client);
                 Clients.say("aborted", t);
             }
             return true;
