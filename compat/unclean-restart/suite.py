@@ -18,7 +18,7 @@ KILLS = 2
 
 
 def run(suite):
-    broker = suite.new_broker()
+    broker = suite.new_broker(settings={"log.retention.ms": "-1"})  # the records are dated years ago
     broker.start_limit = 900
     broker.start()
     megabytes = int(os.environ.get("RESTART_MB", MB[suite.full]))
