@@ -33,12 +33,8 @@ def run(suite):
     suite.case("opened-by-kafka", scenario.opened_by_kafka, tries=1)
 
 
-class Plain(broker.Kafka):
+class Successor(broker.PlainKafka):
     """Apache Kafka with another node's settings, on its directory."""
-
-    secured = False
-    listeners = broker.Broker.listeners
-    prepare = broker.Broker.prepare
 
     def __init__(self, folder, other):
         super().__init__(folder)
@@ -86,10 +82,6 @@ class Scenario:
         self.produce(1)
         until(lambda: self.cleaned() >= sealed, 1200 if self.full else 60, f"compaction up to {sealed}")
 
-    def cpu_seconds(self):
-        fields = pathlib.Path(f"/proc/{self.broker.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
     def peak_mb(self):
         status = pathlib.Path(f"/proc/{self.broker.process.pid}/status").read_text()
         return int(re.search(r"VmHWM:\s+(\d+)", status).group(1)) / 1024
@@ -105,10 +97,10 @@ class Scenario:
         assert status == 0, output
         self.produce(self.count)
         pathlib.Path(f"/proc/{self.broker.process.pid}/clear_refs").write_text("5")  # the peak from here on
-        before = self.cpu_seconds()
+        before = self.broker.cpu_seconds()
         self.alter(cleanup_policy="compact", segment_ms=1)
         self.compact_all()
-        cpu, peak = self.cpu_seconds() - before, self.peak_mb()
+        cpu, peak = self.broker.cpu_seconds() - before, self.peak_mb()
         said = self.check()
         print(f"{self.count} records of {SIZE[self.full]} bytes, {said['keys']} keys left: {cpu:.1f} s of CPU, "
               f"peak RSS {peak:.0f} MB", flush=True)
@@ -159,7 +151,7 @@ class Scenario:
         if self.suite.kind == "kafka":
             return "it is Kafka's already"
         assert self.broker.stop(), "not stopped cleanly"
-        kafka = Plain(self.suite.work / "kafka", self.broker).quick()
+        kafka = Successor(self.suite.work / "kafka", self.broker).quick()
         self.suite.brokers.append(kafka)
         kafka.start()
         self.check()

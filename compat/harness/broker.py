@@ -10,7 +10,7 @@ import subprocess
 import time
 
 from . import cache, kafka
-from .process import Failed, call, kill_group
+from .process import Failed, call, kill_group, must
 
 SETTINGS = {
     "process.roles": "broker,controller",
@@ -228,6 +228,18 @@ def archive():
         node.stop()
         shutil.rmtree(node.folder)
     return cache.once("kafka-broker-archive", (kafka.POM.read_text(), QUICK), make) / "broker.jsa"
+
+
+class PlainKafka(Kafka):
+    """Apache Kafka with the plaintext listener alone and no authorizer, as Dohle runs."""
+
+    secured = False
+    listeners = Broker.listeners
+
+    def prepare(self):
+        Broker.prepare(self)
+        if not self.data.exists():
+            must([*kafka.command("storage"), "format", "-t", "c29tZS1jbHVzdGVyLWlkMQ", "-c", self.properties], 120)
 
 
 def make_certificates(folder):

@@ -31,14 +31,10 @@ def run(suite):
 # ---- nodes: a Kafka node and its counterpart on the same directory
 
 
-class Plain(broker.Kafka):
+class Plain(broker.PlainKafka):
     """Apache Kafka with the plaintext listener alone, so that its server.properties serve Dohle as they are."""
 
-    secured = False
     format_options = ("--standalone",)
-
-    def listeners(self):
-        return broker.Broker.listeners(self)
 
     def prepare(self):
         broker.Broker.prepare(self)

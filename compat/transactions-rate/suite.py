@@ -6,7 +6,7 @@ import statistics
 from collections import defaultdict
 
 from harness import broker, kafka
-from harness.process import Child, must
+from harness.process import Child
 from harness.report import PASS
 
 BROKER = False
@@ -16,19 +16,8 @@ PRODUCERS, PARTITIONS = (1, 8), (1, 10, 100)
 HEAD = ("producers", "partitions", "broker", "transactions/s", "broker CPU ms each", "commit p50 ms", "commit p99 ms")
 
 
-class Plain(broker.Kafka):
-    """Apache Kafka with the plaintext listener alone and no authorizer, as Dohle runs."""
-
-    def listeners(self):
-        return broker.Broker.listeners(self)
-
-    def prepare(self):
-        broker.Broker.prepare(self)
-        must([*kafka.command("storage"), "format", "-t", "c29tZS1jbHVzdGVyLWlkMg", "-c", self.properties], 120)
-
-
 def run(suite):
-    kinds = {"dohle": broker.Dohle, "kafka": Plain}
+    kinds = {"dohle": broker.Dohle, "kafka": broker.PlainKafka}
     if suite.kind == "kafka":
         del kinds["dohle"]
     brokers = []

@@ -341,26 +341,6 @@ impl LogDirectory {
             .inspect_err(|error| self.health().judge_write(error))
     }
 
-    /// Writes the checkpoints that the next start reads: of each log in this directory its recovery point, the given
-    /// high watermark, and its start where that lies within its first segment.
-    pub fn write_checkpoints<'a>(
-        &self,
-        logs: impl IntoIterator<Item = (&'a TopicPartition, &'a Log, Offset)>,
-    ) -> Result<(), Error> {
-        let (mut recovery_points, mut log_starts) = (Offsets::new(), Offsets::new());
-        let mut high_watermarks = Offsets::new();
-        for (partition, log, high_watermark) in logs {
-            recovery_points.insert(partition.clone(), log.recovery_point());
-            high_watermarks.insert(partition.clone(), high_watermark);
-            if log.log_start_offset() > log.first_segment_offset() {
-                log_starts.insert(partition.clone(), log.log_start_offset());
-            }
-        }
-        self.write_checkpoint(checkpoints::RECOVERY_POINT, &recovery_points)?;
-        self.write_checkpoint(checkpoints::HIGH_WATERMARK, &high_watermarks)?;
-        self.write_checkpoint(checkpoints::LOG_START, &log_starts)
-    }
-
     /// Marks a clean stop, once every log is closed and the checkpoints are written.
     pub fn write_clean_shutdown(&self, broker_epoch: BrokerEpoch) -> Result<(), Error> {
         let path = self.path.join(CLEAN_SHUTDOWN);
@@ -542,9 +522,15 @@ mod tests {
             .unwrap();
         log.advance_log_start_offset(Offset(2)).unwrap();
         log.close().unwrap();
-        directory
-            .write_checkpoints([(&partition, &log, Offset(4))])
-            .unwrap();
+        let offsets = [
+            (checkpoints::RECOVERY_POINT, log.recovery_point()),
+            (checkpoints::HIGH_WATERMARK, Offset(4)),
+            (checkpoints::LOG_START, log.log_start_offset()),
+        ];
+        for (name, offset) in offsets {
+            let offsets = Offsets::from([(partition.clone(), offset)]);
+            directory.write_checkpoint(name, &offsets).unwrap();
+        }
         directory.write_clean_shutdown(BrokerEpoch(1)).unwrap();
         drop((log, directory));
         let directory = open(&dir);
