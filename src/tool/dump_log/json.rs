@@ -1,10 +1,11 @@
-//! JSON as Java prints it: compact, and floating point numbers in the form of `Double.toString`.
+//! JSON as Kafka's tools print it (Jackson): compact, floating point numbers in the form of `Double.toString`, control
+//! characters without a short escape as `\u` with upper-case digits.
 
 use std::io;
 
 use serde::Serialize as _;
 use serde_json::Value;
-use serde_json::ser::{Formatter, Serializer};
+use serde_json::ser::{CharEscape, Formatter, Serializer};
 
 pub(super) fn text(value: &Value) -> String {
     let mut out = Vec::new();
@@ -18,6 +19,17 @@ pub(super) fn text(value: &Value) -> String {
 struct Java;
 
 impl Formatter for Java {
+    fn write_char_escape<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        escape: CharEscape,
+    ) -> io::Result<()> {
+        match escape {
+            CharEscape::AsciiControl(byte) => write!(writer, "\\u{byte:04X}"),
+            short => serde_json::ser::CompactFormatter.write_char_escape(writer, short),
+        }
+    }
+
     fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
         writer.write_all(double(value).as_bytes())
     }
@@ -60,6 +72,16 @@ mod tests {
         ] {
             assert_eq!(double(value), java);
         }
+    }
+
+    /// As `jackson-core` wrote the same characters.
+    #[test]
+    fn escapes_are_jacksons() {
+        let value = Value::from("\0\u{8}\t\n\u{b}\u{c}\r\u{1f}\"\\/\u{7f}\u{2028}");
+        assert_eq!(
+            text(&value),
+            "\"\\u0000\\b\\t\\n\\u000B\\f\\r\\u001F\\\"\\\\/\u{7f}\u{2028}\""
+        );
     }
 
     #[test]
