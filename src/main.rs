@@ -19,6 +19,7 @@ use dohle::tool::console_producer::ConsoleProducer;
 use dohle::tool::consumer_groups::ConsumerGroups;
 use dohle::tool::delete_records::DeleteRecords;
 use dohle::tool::dump_log::DumpLog;
+use dohle::tool::floor::Floor;
 use dohle::tool::get_offsets::GetOffsets;
 use dohle::tool::log_dirs::LogDirs;
 use dohle::tool::logging;
@@ -73,6 +74,9 @@ enum Command {
     DumpLog(DumpLog),
     /// Load a broker, and measure it
     Bench(Bench),
+    /// Do the least that a broker can do, for measurements
+    #[command(hide = true)]
+    Floor(Floor),
 }
 
 #[derive(clap::Args)]
@@ -123,6 +127,7 @@ impl Command {
             Command::Check(tool) => Ok(tool.run()?),
             Command::DumpLog(tool) => Ok(tool.run()?),
             Command::Bench(tool) => bench(tool),
+            Command::Floor(tool) => Ok(tool.run()?),
         }
     }
 }

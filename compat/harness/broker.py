@@ -242,6 +242,14 @@ class PlainKafka(Kafka):
             must([*kafka.command("storage"), "format", "-t", "c29tZS1jbHVzdGVyLWlkMQ", "-c", self.properties], 120)
 
 
+def pinned(kind, cores):
+    """The same kind of broker on these cores alone, a list as taskset takes it."""
+    class Pinned(kind):
+        def command(self):
+            return ["taskset", "-c", str(cores), *super().command()]
+    return Pinned
+
+
 def make_certificates(folder):
     """A certificate authority (ca.pem) and a key with a certificate for localhost signed by it (server.pem)."""
     folder.mkdir(exist_ok=True)

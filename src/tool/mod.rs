@@ -10,6 +10,7 @@ pub mod console_producer;
 pub mod consumer_groups;
 pub mod delete_records;
 pub mod dump_log;
+pub mod floor;
 pub mod get_offsets;
 pub mod log_dirs;
 pub mod logging;

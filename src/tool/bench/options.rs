@@ -34,6 +34,9 @@ pub(super) struct Load {
     /// A setting of the topics; may be given several times
     #[arg(long = "topic-config", value_name = "KEY=VALUE", value_parser = key_value)]
     topic_configs: Vec<(String, String)>,
+    /// Connections beside those of producers and consumers, which are open and say nothing
+    #[arg(long, value_name = "COUNT")]
+    idle_connections: Option<u32>,
     /// Seconds that are not measured
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     warm_up: Option<Duration>,
@@ -151,6 +154,7 @@ impl Load {
         );
         set(&mut workload.replication_factor, self.replication_factor);
         workload.topic_configs.extend(self.topic_configs.clone());
+        set(&mut workload.idle_connections, self.idle_connections);
         set(&mut workload.warm_up, self.warm_up);
         set(&mut workload.duration, self.duration);
         self.producing.set(workload)?;

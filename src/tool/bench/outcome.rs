@@ -72,7 +72,7 @@ pub struct Cost {
 impl Cost {
     pub fn between(before: Usage, after: Usage) -> Cost {
         Cost {
-            cpu: after.cpu.saturating_sub(before.cpu),
+            cpu: after.cpu_since(&before),
             resident_bytes: after.resident_bytes,
             resident_bytes_max: after.resident_bytes_max,
         }

@@ -6,24 +6,56 @@ use std::time::Duration;
 /// What a process has used so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// User and system time of all its threads.
+    /// User and system time of all its threads, those that have ended too; in ticks of 10 ms.
     pub cpu: Duration,
+    /// The same to the nanosecond, of the threads that there are; nothing where the system does not tell.
+    pub cpu_of_threads: Duration,
     /// Resident memory now.
     pub resident_bytes: u64,
     /// The most that it has been.
     pub resident_bytes_max: u64,
 }
 
+impl Usage {
+    /// CPU time since an earlier reading: of the threads, unless one that has ended takes much of it with it.
+    pub(super) fn cpu_since(&self, earlier: &Usage) -> Duration {
+        let ticks = self.cpu.saturating_sub(earlier.cpu);
+        let fine = self.cpu_of_threads.checked_sub(earlier.cpu_of_threads);
+        match fine.filter(|_| !self.cpu_of_threads.is_zero()) {
+            Some(fine) if fine.abs_diff(ticks) <= 2 * tick() => fine,
+            _ => ticks,
+        }
+    }
+}
+
 /// Reads the usage of a process; `None` when there is none with that id, or it is not this user's.
 pub(super) fn usage(pid: u32) -> Option<Usage> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let ticks_per_second = rustix::param::clock_ticks_per_second();
     Some(Usage {
-        cpu: Duration::from_nanos(ticks(&stat)?.saturating_mul(1_000_000_000 / ticks_per_second)),
+        cpu: Duration::from_nanos(ticks(&stat)?.saturating_mul(tick().as_nanos() as u64)),
+        cpu_of_threads: cpu_of_threads(pid).unwrap_or_default(),
         resident_bytes: kilobytes(&status, "VmRSS:")? * 1024,
         resident_bytes_max: kilobytes(&status, "VmHWM:")? * 1024,
     })
+}
+
+fn tick() -> Duration {
+    Duration::from_nanos(1_000_000_000 / rustix::param::clock_ticks_per_second().max(1))
+}
+
+/// The first number of each thread's schedstat: nanoseconds on a CPU. `None` in a kernel without them.
+fn cpu_of_threads(pid: u32) -> Option<Duration> {
+    let mut nanos = 0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+        // A thread may end meanwhile.
+        let Ok(schedstat) = std::fs::read_to_string(thread.ok()?.path().join("schedstat")) else {
+            continue;
+        };
+        let first = schedstat.split_ascii_whitespace().next()?;
+        nanos += first.parse::<u64>().ok()?;
+    }
+    Some(Duration::from_nanos(nanos))
 }
 
 /// utime and stime of a line of /proc/PID/stat. The name before them may hold spaces and parentheses.
@@ -52,6 +84,22 @@ mod tests {
             kilobytes("VmHWM:\t  12 kB\nVmRSS:\t  7 kB\n", "VmRSS:"),
             Some(7)
         );
+    }
+
+    #[test]
+    fn the_finer_clock_counts_while_threads_stay() {
+        let usage = |ms, of_threads| Usage {
+            cpu: Duration::from_millis(ms),
+            cpu_of_threads: Duration::from_micros(of_threads),
+            ..Usage::default()
+        };
+        let since = |before: Usage, after: Usage| after.cpu_since(&before).as_micros();
+        assert_eq!(since(usage(100, 99_000), usage(150, 153_500)), 54_500);
+        // A thread that had used 80 ms has ended.
+        assert_eq!(since(usage(100, 99_000), usage(150, 73_500)), 50_000);
+        assert_eq!(since(usage(100, 99_000), usage(250, 173_500)), 150_000);
+        // No such clock.
+        assert_eq!(since(usage(100, 0), usage(110, 0)), 10_000);
     }
 
     #[test]

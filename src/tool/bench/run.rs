@@ -1,5 +1,6 @@
 //! A run from its topics' creation to their deletion: connections, backlog, warm-up, window, what is left to read, counts.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use super::workload::{Spread, Workload};
 use super::{consumer, producer};
 use crate::clock::Clock;
 use crate::tool::Failure;
-use crate::tool::client::{self, Client};
+use crate::tool::client::{self, Client, Connection};
 use crate::tool::print::say;
 
 /// Between the last preparation and the first record.
@@ -72,6 +73,7 @@ impl Run {
         plan: &Arc<Plan>,
         topics: &[Topic],
     ) -> Result<Outcome, Failure> {
+        let idle = open_idle(client, self.workload.idle_connections, topics).await?;
         let mut producers = open_producers(client, plan, topics).await?;
         let backlog = write_backlog(plan, &mut producers).await?;
         if self.workload.pause_producers {
@@ -110,6 +112,7 @@ impl Run {
         outcome.totals = meter.counts();
         outcome.errors = meter.errors();
         outcome.unsent = unsent;
+        drop(idle);
         let ends = end_offsets(client, topics).await?;
         outcome.logged = ends.values().map(|end| end.cast_unsigned()).sum();
         Ok(outcome)
@@ -126,6 +129,21 @@ async fn joined<T: 'static>(
         results.push(ended?);
     }
     Ok(results)
+}
+
+/// Connections that have asked for versions, to the leaders in turn.
+async fn open_idle(
+    client: &Client,
+    count: u32,
+    topics: &[Topic],
+) -> Result<Vec<Connection>, Failure> {
+    let leaders = topics.iter().flat_map(|topic| &topic.leaders);
+    let leaders: Vec<i32> = BTreeSet::from_iter(leaders.copied()).into_iter().collect();
+    let mut idle = Vec::new();
+    for leader in leaders.iter().cycle().take(count as usize) {
+        idle.push(client.connect(*leader).await?);
+    }
+    Ok(idle)
 }
 
 async fn open_producers(
@@ -326,7 +344,7 @@ impl Watch<'_> {
             false => 0,
         };
         let broker = last.broker.zip(now.broker).map(|(last, now)| {
-            let cpu = now.cpu.saturating_sub(last.cpu);
+            let cpu = now.cpu_since(&last);
             let cpus = cpu.as_secs_f64() / length.as_secs_f64().max(1e-9);
             (cpus, now.resident_bytes)
         });

@@ -91,6 +91,9 @@ pub struct Workload {
     /// Producers write the backlog only.
     pub pause_producers: bool,
 
+    /// Connections that are opened first and then say nothing.
+    pub idle_connections: u32,
+
     pub warm_up: Duration,
     pub duration: Duration,
 }
@@ -128,6 +131,7 @@ impl Default for Workload {
             read_repeatedly: false,
             consumer_backlog_bytes: 0,
             pause_producers: false,
+            idle_connections: 0,
             warm_up: Duration::from_secs(3),
             duration: Duration::from_secs(10),
         }
