@@ -9,6 +9,7 @@ mod adopted;
 pub mod define;
 mod error;
 mod header;
+mod lossy;
 pub mod records;
 mod rpc;
 pub mod schema;
@@ -128,6 +129,7 @@ pub use kafka_protocol::messages::{
     vote_response,
 };
 pub use kafka_protocol::protocol::StrBytes;
+pub use lossy::lossy;
 pub use rpc::add_raft_voter_request::AddRaftVoterRequest;
 pub use rpc::add_raft_voter_response::AddRaftVoterResponse;
 pub use rpc::broker_heartbeat_request::BrokerHeartbeatRequest;

@@ -303,12 +303,12 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Any negative length is that of null, as in Kafka.
 fn signed_length(length: i32, nullable: bool) -> Result<Option<usize>, Fault> {
     match length {
         0.. => Ok(Some(length as usize)),
-        -1 if nullable => Ok(None),
-        -1 => Err(Fault::Null),
-        _ => Err(Fault::BadLength(i64::from(length))),
+        _ if nullable => Ok(None),
+        _ => Err(Fault::Null),
     }
 }
 

@@ -94,14 +94,14 @@ impl Reader {
         if flexible {
             return Ok(self.uvarint()?.checked_sub(1).map(|length| length as usize));
         }
-        nullable_length(i64::from(i32::from_be_bytes(self.array()?)))
+        Ok(nullable_length(i32::from_be_bytes(self.array()?)))
     }
 
     /// The length of a text; `None` is null. A compact one is not longer than another, as in Kafka.
     #[inline]
     fn text_length(&mut self, flexible: bool) -> Result<Option<usize>, Fault> {
         if !flexible {
-            return nullable_length(i64::from(i16::from_be_bytes(self.array()?)));
+            return Ok(nullable_length(i16::from_be_bytes(self.array()?)));
         }
         match self.length(true)? {
             Some(length) if length > TEXT_MAX => Err(Fault::BadLength(length as i64)),
@@ -149,12 +149,9 @@ impl Reader {
     }
 }
 
-fn nullable_length(length: i64) -> Result<Option<usize>, Fault> {
-    match length {
-        -1 => Ok(None),
-        0.. => Ok(Some(length as usize)),
-        _ => Err(Fault::BadLength(length)),
-    }
+/// Any negative length is that of null, as in Kafka.
+fn nullable_length(length: impl TryInto<usize>) -> Option<usize> {
+    length.try_into().ok()
 }
 
 /// Tagged fields that the schema does not know, in the order in which they came. They are written back, so that

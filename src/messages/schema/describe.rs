@@ -10,6 +10,7 @@ use super::parse;
 use super::{Count, Cursor};
 use crate::ids::KafkaUuid;
 use crate::messages::error::{DecodeError, Fault};
+use crate::messages::lossy;
 
 /// The message of that class (`ProduceRequest`) and version at the front of `body` as a JSON object. Record batches
 /// are told by their size, other bytes as base64, ids in Kafka's text form.
@@ -240,10 +241,10 @@ impl Describer<'_> {
             "i32" => json!(i32::from_be_bytes(cursor.array()?)),
             "u32" => json!(u32::from_be_bytes(cursor.array()?)),
             "i64" => json!(i64::from_be_bytes(cursor.array()?)),
-            "f64" => json!(f64::from_be_bytes(cursor.array()?)),
+            "f64" => double(f64::from_be_bytes(cursor.array()?)),
             "uuid" => json!(KafkaUuid(Uuid::from_bytes(cursor.array()?)).to_string()),
             name @ ("str" | "cstr") => match cursor.text_length(name == "cstr", nullable)? {
-                Some(length) => json!(String::from_utf8_lossy(cursor.take(length)?)),
+                Some(length) => json!(lossy(cursor.take(length)?)),
                 None => Value::Null,
             },
             name @ ("bytes" | "cbytes") => match cursor.length(name == "cbytes", nullable)? {
@@ -255,6 +256,16 @@ impl Describer<'_> {
                 None => Value::Null,
             },
         })
+    }
+}
+
+/// JSON has no number that is not finite: Jackson writes Java's names of them as strings.
+fn double(value: f64) -> Value {
+    match value {
+        f64::INFINITY => json!("Infinity"),
+        f64::NEG_INFINITY => json!("-Infinity"),
+        _ if value.is_nan() => json!("NaN"),
+        _ => json!(value),
     }
 }
 

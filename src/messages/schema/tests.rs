@@ -26,3 +26,25 @@ fn a_body_reads_as_kafkas_json() {
         r#"{"topics":[{"topicId":"AAAAAAAAAAAAAAAAAAAAAA","name":"t"}],"allowAutoTopicCreation":true,"includeTopicAuthorizedOperations":false}"#
     );
 }
+
+#[test]
+fn numbers_and_texts_that_json_has_not_read_as_kafkas() {
+    let record = |value: f64| {
+        let entity = b"\x02\x02u\x03\xff\xfe\0".as_slice();
+        [entity, b"\x02k", &value.to_be_bytes(), b"\0\0"].concat()
+    };
+    for (value, json) in [
+        (f64::NAN, r#""NaN""#),
+        (f64::INFINITY, r#""Infinity""#),
+        (f64::NEG_INFINITY, r#""-Infinity""#),
+        (0.5, "0.5"),
+    ] {
+        let described = describe("ClientQuotaRecord", 0, &record(value)).unwrap();
+        assert_eq!(
+            described.to_string(),
+            format!(
+                r#"{{"entity":[{{"entityType":"u","entityName":"��"}}],"key":"k","value":{json},"remove":false}}"#
+            )
+        );
+    }
+}

@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::decoders::RecordDecoder;
 use super::{Findings, base_offset, json, note};
+use crate::messages::lossy;
 use crate::messages::schema::describe;
 use crate::metadata::checkpoint::{BOOTSTRAP, SnapshotId};
 use crate::record::batch::{HEADER_UP_TO_MAGIC, batch_size, increment_sequence};
@@ -225,10 +226,7 @@ fn record_metadata(out: &mut impl Write, batch: &Batch, record: &RecordView<'_>)
         base if base >= 0 => increment_sequence(base, record.offset_delta),
         none => none,
     };
-    let keys: Vec<_> = record
-        .headers
-        .map(|(key, _)| String::from_utf8_lossy(key))
-        .collect();
+    let keys: Vec<_> = record.headers.map(|(key, _)| lossy(key)).collect();
     write!(
         out,
         "| offset: {} {}: {} keySize: {} valueSize: {} sequence: {sequence} headerKeys: [{}]",

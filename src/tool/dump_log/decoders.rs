@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::json;
+use crate::messages::lossy;
 use crate::messages::records::frame::{MetadataRecord, open_frame};
 use crate::messages::records::group::GroupRecord;
 use crate::messages::records::share_state::ShareStateRecord;
@@ -19,6 +20,8 @@ use crate::record::RecordView;
 
 /// The decoder of keys and values when none is given.
 pub(super) const STRING: &str = "org.apache.kafka.tools.api.StringDecoder";
+
+const CONSUMER_PROTOCOL_NEWEST: i16 = 3;
 
 /// How bytes are printed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,7 +56,7 @@ impl Decoder {
                 .first_chunk()
                 .map(|bytes| i64::from_be_bytes(*bytes).to_string()),
         };
-        number.unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned())
+        number.unwrap_or_else(|| lossy(bytes).into_owned())
     }
 }
 
@@ -142,16 +145,26 @@ fn open_members(group: &mut Value) {
             ("subscription", "ConsumerProtocolSubscription"),
             ("assignment", "ConsumerProtocolAssignment"),
         ] {
-            let opened = member[field].as_str().and_then(|text| {
-                let bytes = STANDARD.decode(text).ok()?;
-                let (version, body) = bytes.split_first_chunk()?;
-                describe(class, i16::from_be_bytes(*version), body).ok()
-            });
+            let opened = member[field]
+                .as_str()
+                .and_then(|text| consumers(class, &STANDARD.decode(text).ok()?));
             if let Some(opened) = opened {
                 member[field] = opened;
             }
         }
     }
+}
+
+/// What a consumer has said or was given. A version that is not known is read as the nearest; Kafka's readers do that too,
+/// but for the partitions of a version to come.
+fn consumers(class: &'static str, bytes: &[u8]) -> Option<Value> {
+    let (version, body) = bytes.split_first_chunk()?;
+    let version = i16::from_be_bytes(*version);
+    let opened = describe(class, version.clamp(0, CONSUMER_PROTOCOL_NEWEST), body).ok()?;
+    let has_partitions = ["ownedPartitions", "assignedPartitions"]
+        .iter()
+        .any(|field| opened[field].get(0).is_some());
+    (version <= CONSUMER_PROTOCOL_NEWEST || !has_partitions).then_some(opened)
 }
 
 fn metadata(record: &RecordView<'_>) -> String {
@@ -239,6 +252,29 @@ mod tests {
                 .contains(r#""subscription":{"topics":["t"],"userData":null},"assignment":"eA==""#),
             "{value}"
         );
+    }
+
+    /// As Kafka's tool printed the same bytes.
+    #[test]
+    fn what_a_consumer_says_of_itself_is_read_as_far_as_it_goes() {
+        let opened = |class, bytes: &[u8]| consumers(class, bytes).map(|value| json::text(&value));
+        let said = |bytes: &[u8]| opened("ConsumerProtocolSubscription", bytes);
+        let given = |bytes: &[u8]| opened("ConsumerProtocolAssignment", bytes);
+        assert_eq!(
+            said(b"\x80\0\0\0\0\0\xff\xff\xff\xfe").unwrap(),
+            r#"{"topics":[],"userData":null}"#
+        );
+        assert_eq!(
+            said(b"\0\x07\0\0\0\x01\0\x02\xffx\0\0\0\0\0\0\0\0\0\0\0\x01\xff\xff").unwrap(),
+            r#"{"topics":["�x"],"userData":"","ownedPartitions":[],"generationId":1,"rackId":null}"#
+        );
+        let partition = b"\0\0\0\x01\0\x01t\0\0\0\0\xff\xff\xff\xff";
+        let one = r#"{"assignedPartitions":[{"topic":"t","partitions":[]}],"userData":null}"#;
+        assert_eq!(given(&[b"\xff\xff", &partition[..]].concat()).unwrap(), one);
+        assert_eq!(given(&[b"\0\x03", &partition[..]].concat()).unwrap(), one);
+        assert_eq!(given(&[b"\0\x04", &partition[..]].concat()), None);
+        assert_eq!(said(b"\0\0\0\0\0\x01\xff\xff"), None);
+        assert_eq!(said(b"\0"), None);
     }
 
     #[test]

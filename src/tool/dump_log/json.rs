@@ -35,7 +35,9 @@ impl Formatter for Java {
     }
 }
 
-/// Plain digits from 0.001 up to ten millions, else with an exponent; always with a point.
+/// Plain digits from 0.001 up to ten millions, else with an exponent; always with a point. The digits are the fewest from
+/// which the value can be read back, as in Java since 19: before it there were some more for some whole numbers from
+/// 10^16 on.
 fn double(value: f64) -> String {
     let magnitude = value.abs();
     if magnitude == 0.0 || (1e-3..1e7).contains(&magnitude) {
@@ -46,12 +48,13 @@ fn double(value: f64) -> String {
             plain + ".0"
         };
     }
-    let scientific = format!("{value:e}");
-    let (mantissa, exponent) = scientific
-        .split_once('e')
-        .unwrap_or((scientific.as_str(), "0"));
-    let point = if mantissa.contains('.') { "" } else { ".0" };
-    format!("{mantissa}{point}E{exponent}")
+    // Java has two digits at least, and takes the nearest of them: 4.9E-324, not 5.0E-324.
+    let shortest = format!("{value:e}");
+    let digits = match shortest.contains('.') {
+        true => shortest,
+        false => format!("{value:.1e}"),
+    };
+    digits.replace('e', "E")
 }
 
 #[cfg(test)]
@@ -69,6 +72,13 @@ mod tests {
             (12_345_678.5, "1.23456785E7"),
             (0.0001, "1.0E-4"),
             (-2e30, "-2.0E30"),
+            (-0.0, "-0.0"),
+            (0.000_999_9, "9.999E-4"),
+            (1e23, "1.0E23"),
+            (1.5e300, "1.5E300"),
+            (f64::from_bits(1), "4.9E-324"),
+            (f64::MIN_POSITIVE, "2.2250738585072014E-308"),
+            (f64::MAX, "1.7976931348623157E308"),
         ] {
             assert_eq!(double(value), java);
         }
