@@ -4,6 +4,7 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 #[cfg(test)]
@@ -13,6 +14,9 @@ pub(crate) mod power_loss;
 
 /// The most parts that one `pwritev` takes (IOV_MAX).
 const PARTS_MAX: usize = 1024;
+
+/// Parts of so few bytes are written as one piece: to copy them costs less than to have the kernel gather them.
+const JOINED_BYTES_MAX: usize = 1024;
 
 /// Whether a file that is opened has to exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +86,17 @@ impl Fs for Disk {
     }
 
     fn write_at(&self, file: &File, parts: &[IoSlice<'_>], position: u64) -> io::Result<()> {
+        let total: usize = parts.iter().map(|part| part.len()).sum();
+        if total <= JOINED_BYTES_MAX {
+            let mut joined = [0; JOINED_BYTES_MAX];
+            let mut rest = &mut joined[..];
+            for part in parts {
+                let (head, tail) = rest.split_at_mut(part.len());
+                head.copy_from_slice(part);
+                rest = tail;
+            }
+            return file.write_all_at(&joined[..total], position);
+        }
         let mut position = position;
         for parts in parts.chunks(PARTS_MAX) {
             position = write_parts(file, parts, position)?;

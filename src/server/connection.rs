@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -220,15 +221,15 @@ impl Connection {
     fn read(&mut self) -> Result<usize, Closed> {
         let mut taken = 0;
         while taken < READ_BYTES_PER_TURN && self.reads() {
-            match self.stream.try_read_buf(self.received.spare()) {
-                Ok(0) => {
+            // Polled once. A read that does not fill the buffer has emptied the socket: tokio then asks it no more.
+            match self.received.read_from(&mut self.stream).now_or_never() {
+                Some(Ok(0)) => {
                     // Nobody is left to hear what is still to come. (Selector.pollSelectionKeys closes at once)
                     self.closing = Some(Closed::ByClient);
                     self.drop_waiting();
                 }
-                Ok(bytes) => taken += bytes,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error.into()),
+                Some(read) => taken += read?,
+                None => break,
             }
             self.handle_received()?;
         }

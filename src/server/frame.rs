@@ -5,10 +5,16 @@
 //! | 4     | length of the rest, 0 up to the setting     |
 //! | n     | request header and body                     |
 
+use std::io;
+
 use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// What the first read of a connection makes room for.
 const READ_BYTES: usize = 16 * 1024;
+
+/// What a read makes room for on a connection that keeps filling it: several requests of a producer's usual batches.
+const READ_BYTES_MAX: usize = 128 * 1024;
 
 /// Room made at once for a frame whose length is known; a longer one grows with what has arrived, so that a length
 /// alone reserves little.
@@ -26,6 +32,8 @@ pub(super) struct InvalidLength {
 pub(super) struct FrameBuffer {
     bytes: BytesMut,
     frame_bytes_max: usize,
+    /// What the next read makes room for: twice as much after one that was filled, half after one that was not.
+    read_bytes: usize,
 }
 
 impl FrameBuffer {
@@ -33,20 +41,38 @@ impl FrameBuffer {
         FrameBuffer {
             bytes: BytesMut::new(),
             frame_bytes_max,
+            read_bytes: READ_BYTES,
         }
     }
 
+    /// Reads what there is, up to the room that was made for it; returns the bytes read, 0 at the end.
+    pub(super) async fn read_from(
+        &mut self,
+        stream: &mut (impl AsyncRead + Unpin),
+    ) -> io::Result<usize> {
+        let room = {
+            let spare = self.spare();
+            spare.capacity() - spare.len()
+        };
+        let read = stream.read_buf(&mut self.bytes).await?;
+        self.read_bytes = match read < room {
+            true => (self.read_bytes / 2).max(READ_BYTES),
+            false => (self.read_bytes * 2).min(READ_BYTES_MAX),
+        };
+        Ok(read)
+    }
+
     /// The buffer to read into, with room for more.
-    pub(super) fn spare(&mut self) -> &mut BytesMut {
+    fn spare(&mut self) -> &mut BytesMut {
         let missing = match self.announced() {
             Some(length) => (length + 4).saturating_sub(self.bytes.len()),
             None => READ_BYTES,
         };
         let room = missing
-            .max(READ_BYTES)
+            .max(self.read_bytes)
             .min(self.bytes.len().max(RESERVE_BYTES_MAX));
         if self.bytes.capacity() - self.bytes.len()
-            < room.min(READ_BYTES / 2).max(missing.min(room))
+            < room.min(self.read_bytes / 2).max(missing.min(room))
         {
             self.bytes.reserve(room);
         }
