@@ -1,6 +1,7 @@
 //! `dohle dump-log`: what is in the files of a log, with the flags and output of `kafka-dump-log.sh`. It reads files and
 //! changes none. (org.apache.kafka.tools.DumpLogSegments)
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -76,13 +77,13 @@ struct Findings {
     gaps: Vec<(PathBuf, Vec<(i64, i64)>)>,
 }
 
-/// Files with what was found in them, in their order.
+/// Files with what was found in them, in their order; a file that was given twice is there once.
 type PerFile = Vec<(PathBuf, Vec<(i64, i64)>)>;
 
 fn note(to: &mut PerFile, file: &Path, pair: (i64, i64)) {
-    match to.last_mut() {
-        Some((of, pairs)) if of == file => pairs.push(pair),
-        _ => to.push((file.to_owned(), vec![pair])),
+    match to.iter_mut().rfind(|(of, _)| of == file) {
+        Some((_, pairs)) => pairs.push(pair),
+        None => to.push((file.to_owned(), vec![pair])),
     }
 }
 
@@ -175,37 +176,52 @@ impl Findings {
     }
 
     fn tell(&self) {
+        for line in self.lines() {
+            complain!("{line}");
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
         for (file, pairs) in &self.offset_mismatches {
-            complain!("Mismatches in :{}", absolute(file));
-            for (entry, log) in pairs.iter().rev() {
-                complain!("  Index offset: {entry}, log offset: {log}");
+            lines.push(format!("Mismatches in :{}", absolute(file)));
+            for (entry, log) in once_each(pairs).iter().rev() {
+                lines.push(format!("  Index offset: {entry}, log offset: {log}"));
             }
         }
         for (file, pairs) in &self.time_mismatches {
-            complain!("Found timestamp mismatch in :{}", absolute(file));
+            lines.push(format!("Found timestamp mismatch in :{}", absolute(file)));
             for (entry, log) in pairs {
-                complain!("  Index timestamp: {entry}, log timestamp: {log}");
+                lines.push(format!("  Index timestamp: {entry}, log timestamp: {log}"));
             }
         }
         for (file, pairs) in &self.out_of_order {
-            complain!("Found out of order timestamp in :{}", absolute(file));
+            lines.push(format!("Found out of order timestamp in :{}", absolute(file)));
             for (entry, before) in pairs {
-                complain!("  Index timestamp: {entry}, Previously indexed timestamp: {before}");
+                lines.push(format!(
+                    "  Index timestamp: {entry}, Previously indexed timestamp: {before}"
+                ));
             }
         }
         for (_, pairs) in &self.not_found {
-            complain!("The following indexed offsets are not found in the log.");
+            lines.push("The following indexed offsets are not found in the log.".to_owned());
             for (entry, log) in pairs {
-                complain!("Indexed offset: {entry}, found log offset: {log}");
+                lines.push(format!("Indexed offset: {entry}, found log offset: {log}"));
             }
         }
         for (file, pairs) in &self.gaps {
-            complain!("Non-consecutive offsets in {}", absolute(file));
-            for (before, after) in pairs {
-                complain!("  {before} is followed by {after}");
+            lines.push(format!("Non-consecutive offsets in {}", absolute(file)));
+            for (before, after) in once_each(pairs) {
+                lines.push(format!("  {before} is followed by {after}"));
             }
         }
+        lines
     }
+}
+
+/// The pairs in order, of those that begin alike the last: Kafka's tool keeps these in a map.
+fn once_each(pairs: &[(i64, i64)]) -> BTreeMap<i64, i64> {
+    pairs.iter().copied().collect()
 }
 
 fn absolute(file: &Path) -> String {
@@ -272,4 +288,50 @@ fn aborted(file: &Path) -> Result<(), Failure> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Kafka's tool told of `--files a.log,b.log,a.log`.
+    #[test]
+    fn a_file_that_is_given_twice_is_told_of_once() {
+        let mut findings = Findings::default();
+        for (file, pair) in [
+            ("/a.log", (-1, 7)),
+            ("/a.log", (9, 12)),
+            ("/b.log", (-1, 3)),
+            ("/a.log", (-1, 7)),
+            ("/a.log", (9, 12)),
+        ] {
+            note(&mut findings.gaps, Path::new(file), pair);
+        }
+        assert_eq!(
+            findings.lines(),
+            [
+                "Non-consecutive offsets in /a.log",
+                "  -1 is followed by 7",
+                "  9 is followed by 12",
+                "Non-consecutive offsets in /b.log",
+                "  -1 is followed by 3",
+            ]
+        );
+    }
+
+    #[test]
+    fn mismatches_are_told_from_the_last_on() {
+        let mut findings = Findings::default();
+        for pair in [(4, 5), (8, 9), (8, 10)] {
+            note(&mut findings.offset_mismatches, Path::new("/a.index"), pair);
+        }
+        assert_eq!(
+            findings.lines(),
+            [
+                "Mismatches in :/a.index",
+                "  Index offset: 8, log offset: 10",
+                "  Index offset: 4, log offset: 5",
+            ]
+        );
+    }
 }
