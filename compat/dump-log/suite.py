@@ -1,4 +1,5 @@
-"""kafka-dump-log 4.3.0 over the files that brokers left behind: after a load of its own, and after the suites run before.
+"""kafka-dump-log 4.3.0 over the files that brokers left behind: after a load of its own, and after the suites run before;
+and over segments of all internal records, full of what is hard to print (hostile.py, Hostile.java).
 
 The broker is stopped first. A file that the tool complains about fails the test that reads its kind. `dohle dump-log` has to
 print the same (tests `same/...`), and `dohle check` to find no damage.
@@ -11,15 +12,19 @@ import concurrent.futures
 import filecmp
 import itertools
 import mmap
+import pathlib
 import queue
 import re
 import subprocess
+import sys
 import time
 
-from harness import kafka
-from harness.kcat import Kcat, fresh
-from harness.process import call
-from harness.report import FAIL, PASS
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import hostile  # noqa: E402 (beside this file)
+from harness import kafka  # noqa: E402
+from harness.kcat import Kcat, fresh  # noqa: E402
+from harness.process import call, must  # noqa: E402
+from harness.report import FAIL, PASS  # noqa: E402
 
 LIMIT = 900
 SETTINGS = {"log.segment.bytes": "1048576", "log.index.interval.bytes": "512", "num.partitions": "2"}
@@ -51,6 +56,7 @@ SECONDS = 60          # for one kind
 TIME_ENTRY = 12       # bytes of an entry of a time index
 HEADERS = 12          # bytes of a segment that take as long to skip, batch by batch, as one byte takes to read and print
 DUMPING = b"Dumping "
+RECORDS = {False: 10, True: 200}  # of each internal record, in each version
 HANGS = 900           # seconds after which a call is taken to hang
 
 Kind = collections.namedtuple("Kind", "name pattern flags")
@@ -59,8 +65,10 @@ File = collections.namedtuple("File", "origin path cost")
 
 def run(suite):
     load(suite)
+    hostile.write(suite.broker.port)
     suite.broker.stop()
-    folders = [("dump-log", suite.broker.data), *suite.data_directories]
+    brokers = [("dump-log", suite.broker.data), *suite.data_directories]
+    folders = [*brokers, ("hostile", handmade(suite))]
     kinds = [Kind(name, *how) for name, how in KINDS.items() if suite.wanted([name, f"same/{name}"])]
     jvms, idle = [kafka.Jvm(suite.logs / "dump-log.log") for _ in range(2)], queue.SimpleQueue()
 
@@ -81,7 +89,7 @@ def run(suite):
         for jvm in jvms:
             jvm.close()
     if suite.kind == "dohle" and suite.wanted(["check"]):
-        damages = [f"{origin}: {line}" for origin, folder in folders for line in check(suite, folder)]
+        damages = [f"{origin}: {line}" for origin, folder in brokers for line in check(suite, folder)]
         suite.report.record("check", FAIL if damages else PASS, damages[0] if damages else "")
 
 
@@ -109,8 +117,8 @@ def examine(suite, jvm, kind, folders):
     count = f"{read} of {len(files)} files of {len(folders)} brokers" + (
         f"; {len(files) - read} that cost the most are left out" if read < len(files) else "")
     seconds = time.monotonic() - begin
-    if files and not read:
-        complaints.append("none of the files was read")
+    if not read and (files or suite.options.complete):
+        complaints.append(f"none of {len(files)} files was read")
     suite.report.record(kind.name, FAIL if complaints else PASS, complaints[0] if complaints else count, seconds)
     if suite.kind == "dohle":
         suite.report.record(f"same/{kind.name}", FAIL if differences else PASS, differences[0] if differences else "")
@@ -178,20 +186,24 @@ def differ(ours, theirs):
     """The first line in which our own tool's output is another."""
     if filecmp.cmp(ours, theirs, shallow=False):
         return []
-    got, wanted = (readable(path.read_text(errors="replace")) for path in (ours, theirs))
-    if any("Non-consecutive" in line for line in wanted):  # they go through a map there
+    got, wanted = (path.read_bytes().split(b"\n") for path in (ours, theirs))
+    if any(b"Non-consecutive" in line for line in wanted):  # they go through a map there
         got, wanted = sorted(got), sorted(wanted)
-    name = ""
-    for ours, theirs in itertools.zip_longest(got, wanted):
-        name = theirs if (theirs or "").startswith(DUMPING.decode()) else name
+    name = b""
+    for ours, theirs in itertools.zip_longest(got, wanted, fillvalue=b""):
+        name = theirs if theirs.startswith(DUMPING) else name
         if ours != theirs:
-            return [f"{name}: {ours!r} instead of {theirs!r}"]
+            at = max(0, next((n for n, pair in enumerate(zip(ours, theirs)) if pair[0] != pair[1]), 0) - 60)
+            return [f"{name.decode()}: from byte {at} on {ours[at:at + 120]!r} instead of {theirs[at:at + 120]!r}"]
     return []
 
 
-def readable(text):
-    """The lines, each up to what is no text: how many replacement characters stand for a value's bytes is each decoder's own."""
-    return [line.split("\ufffd")[0] for line in text.split("\n")]
+def handmade(suite):
+    """A directory with segments that Kafka's own classes wrote: every internal record, and values that are hard to print."""
+    folder = suite.work / "hostile"
+    argv = [*kafka.java(kafka.home(), kafka.SHORT_LIVED), suite.folder / "Hostile.java", folder, suite.seed, RECORDS[suite.full]]
+    must(argv, 300)
+    return folder
 
 
 def check(suite, folder):

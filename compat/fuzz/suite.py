@@ -1,7 +1,8 @@
 """Random and mutated frames at the port while another client works: no crash, no growth, the other client unharmed.
 
 20 s, ten minutes with --full. The frames are mutations of what kcat and Kafka's tools sent at the beginning, random ones,
-lengths that are not true, and connections that promise much and send little. The seed is printed.
+lengths that are not true, and connections that promise much and send little. The seed is printed (--seed); what the clients
+sent at the beginning has some chance of its own (ids that the broker gave, times).
 
 Some mutations are valid requests: they create topics of thousands of partitions, which a broker has to remember. So memory
 may grow by what the partitions cost that there were at the most (the scale suite holds the broker to that price), and by
@@ -10,7 +11,6 @@ a fixed amount for all else.
 import contextlib
 import os
 import pathlib
-import random
 import socket
 import struct
 import sys
@@ -53,7 +53,7 @@ def run(suite):
 
 def record_real_frames(suite, address):
     """Clients that send most of what a broker is asked, through the tap."""
-    kcat, topic, group = Kcat(address, suite.logs / "kcat.log"), fresh("fuzz-seed"), fresh("fuzz-seed-group")
+    kcat, topic, group = Kcat(address, suite.logs / "kcat.log"), "fuzz-seed", "fuzz-seed-group"
     suite.broker.address = address
     for codec in ("none", "gzip", "zstd"):
         kcat.produce(topic, [f"k{i}:v{i}" for i in range(20)], "-K:", "-z", codec, "-H", "a=b", "-X", "enable.idempotence=true")
@@ -75,7 +75,7 @@ def record_real_frames(suite, address):
 
 
 def attack(suite, real, address):
-    broker, seconds, seed = suite.broker, SECONDS[suite.full], random.randrange(1 << 32)
+    broker, seconds, seed = suite.broker, SECONDS[suite.full], suite.seed
     print(f"{len(real)} frames of {len({body[:4] for body in real})} requests and versions to begin with; seed {seed}", flush=True)
     other = OtherClient(Kcat(address, suite.logs / "other-client.log", limit=30))
     before, peak, partitions = broker.resident_bytes(), 0, 0
@@ -138,11 +138,12 @@ class OtherClient:
 def shoot(port, frames, stop, sent, n):
     """Connection after connection, some frames on each; what the broker answers is read and thrown away."""
     while not stop.is_set():
+        some = [frames.next() for _ in range(frames.random.randint(1, 8))]
         try:
             with socket.create_connection(("127.0.0.1", port), 5) as s:
                 s.settimeout(5)
-                for _ in range(frames.random.randint(1, 8)):
-                    s.sendall(frames.next())
+                for frame in some:
+                    s.sendall(frame)
                     sent[n] += 1
                 s.settimeout(0.01)
                 while s.recv(65536):

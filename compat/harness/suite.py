@@ -24,6 +24,7 @@ class Suite:
         self.name, self.folder, self.options, self.report, self.work = name, folder, options, report, work
         self.kind = options.broker
         self.full = options.full
+        self.seed = options.seed
         self.settings = {**getattr(module, "SETTINGS", {}),
                          **(getattr(module, "SECURITY", {}) if broker.KINDS[self.kind].secured else {})}
         self.deadline = time.monotonic() + getattr(module, "LIMIT", 900)

@@ -4,6 +4,7 @@ import struct
 import time
 
 NONE, TRANSIENT = 0, (3, 5, 6, 9)  # not there yet, no leader yet, not the leader yet, replica not available
+NULL = struct.pack(">h", -1)  # instead of a text
 WHEN = 1_700_000_000_000  # the timestamp of all records
 
 
@@ -38,7 +39,12 @@ def batch(values):
 
 
 def text(value):
-    return struct.pack(">h", len(value)) + value.encode()
+    encoded = value.encode()
+    return struct.pack(">h", len(encoded)) + encoded
+
+
+def data(value):
+    return struct.pack(">i", len(value)) + value
 
 
 def array(items):
@@ -54,8 +60,8 @@ class Client:
         self.socket.settimeout(limit)
         self.stream = self.socket.makefile("rb")
 
-    def ask(self, key, version, body):
-        head = struct.pack(">hhih", key, version, 1, -1)
+    def ask(self, key, version, body, client_id=None):
+        head = struct.pack(">hhi", key, version, 1) + (NULL if client_id is None else text(client_id))
         self.socket.sendall(struct.pack(">i", len(head) + len(body)) + head + body)
         size, = struct.unpack(">i", self.stream.read(4))
         return self.stream.read(size)[4:]

@@ -43,9 +43,8 @@ class Scenario:
             producer = Child([self.python, "-B", self.suite.folder / "producer.py", self.broker.address, self.topic,
                               str(PARTITIONS)], errors=log)
         try:
-            seed = random.randrange(1 << 32)
-            print(f"seed {seed}", flush=True)
-            some = random.Random(seed)
+            print(f"seed {self.suite.seed}", flush=True)
+            some = random.Random(self.suite.seed)
             for _ in range(KILLS[self.suite.full]):
                 target = len(producer.lines) + some.randint(*ACKS)
                 producer.wait_for(lambda lines, n=target: len(lines) >= n, 90, "acknowledgements")

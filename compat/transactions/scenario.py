@@ -38,7 +38,7 @@ class Scenario:
         self.suite, self.seconds = suite, seconds
         self.topic = fresh("txn-check")
         self.outputs = {kind: (fresh(f"txn-{kind}"), fresh(f"txn-group-{kind}")) for kind in ("python", "java")}
-        self.seed = random.randrange(1 << 32)
+        self.seed = suite.seed
         self.dice = random.Random(self.seed)
         self.history, self.kills, self.said = History(), Counter(), Counter()
         self.incarnation, self.killed = Counter(), 0
