@@ -196,7 +196,10 @@ impl Findings {
             }
         }
         for (file, pairs) in &self.out_of_order {
-            lines.push(format!("Found out of order timestamp in :{}", absolute(file)));
+            lines.push(format!(
+                "Found out of order timestamp in :{}",
+                absolute(file)
+            ));
             for (entry, before) in pairs {
                 lines.push(format!(
                     "  Index timestamp: {entry}, Previously indexed timestamp: {before}"
