@@ -12,9 +12,9 @@ TEXTS = ["\x00", "\b\f\n\r\t", "\x0b\x1b\x1f", '"', "\\", "/", "\x7f", "\x80\x85
          "\U0001f600 astral", "\u202eright to left", "a\r\nbaseOffset: 0", " key: k payload: v", "%s ${x} \\u0041", "\u00e4" * 120]
 OFFSETS = [0, 1, (1 << 63) - 1, 1 << 40]
 # What members of the protocol `consumer` say: no topics and no user data, in versions that there are and that there are not;
-# a null in another way; a topic that is no UTF-8; nothing; less than is announced.
+# a null in another way; a topic that is no UTF-8; nothing. (Less than is announced holds a group of Kafka's for minutes.)
 SAID = [struct.pack(">hii", version, 0, -1) for version in (0, 1, 4, 7, -1, -32768, 32767)] + [
-    struct.pack(">hii", 0, 0, -5), b"\x00\x00\x00\x00\x00\x01\x00\x05\xff\xfe\xed\xa0\x80\x00\x00\x00\x00", b"", b"\x00\x00\x00\x00\x00\x09"]
+    struct.pack(">hii", 0, 0, -5), b"\x00\x00\x00\x00\x00\x01\x00\x05\xff\xfe\xed\xa0\x80\x00\x00\x00\x00", b""]
 COMMIT, FIND, JOIN, SYNC, INIT_PRODUCER_ID = 8, 10, 11, 14, 22
 GROUPS, TRANSACTIONS = 0, 1
 LOADING = (14, 15, 16)  # is loading, is not there, is another
