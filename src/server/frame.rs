@@ -117,6 +117,8 @@ impl FrameBuffer {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     fn buffer(bytes: &[u8]) -> FrameBuffer {
@@ -139,6 +141,27 @@ mod tests {
     fn negative_and_absurd_lengths_are_refused() {
         assert!(buffer(&(-1i32).to_be_bytes()).next().is_err());
         assert!(buffer(&i32::MAX.to_be_bytes()).next().is_err());
+    }
+
+    #[test]
+    fn who_fills_each_read_is_given_more_room_and_loses_it_again() {
+        let sent = vec![0; 1024 * 1024];
+        let mut socket = &sent[..];
+        let mut buffer = buffer(&[]);
+        let mut read = |socket: &mut &[u8]| {
+            let read = buffer.read_from(socket).now_or_never().unwrap().unwrap();
+            while buffer.next().unwrap().is_some() {}
+            buffer.release_when_empty();
+            read
+        };
+        let first = read(&mut socket);
+        let most = std::iter::from_fn(|| Some(read(&mut socket)).filter(|bytes| *bytes > 0)).max();
+        assert!(first < 2 * READ_BYTES, "{first}");
+        assert_eq!(most, Some(READ_BYTES_MAX));
+        for _ in 0..4 {
+            assert_eq!(read(&mut &sent[..4]), 4);
+        }
+        assert!(read(&mut &sent[..]) < 2 * READ_BYTES);
     }
 
     #[test]
