@@ -219,6 +219,39 @@ async fn a_fetch_that_waits_is_answered_by_the_next_record() {
 }
 
 #[tokio::test]
+async fn who_waits_for_the_disk_keeps_nobody_else_waiting() {
+    let settings = [("log.segment.bytes", "1048576"), ("num.io.threads", "1")];
+    let node = Node::start_with(&settings).await;
+    let mut writer = node.connect().await;
+    create_topic(&mut writer, "t").await;
+    let old = "old".repeat(200_000);
+    for value in [&*old, &*old, "new"] {
+        produce(&mut writer, "t", batch(&[value], Producer::NONE)).await;
+    }
+    // The first segment is closed then, and the one thread that may open it is at work.
+    let node = node.restart().await;
+    let disk_reads = node.broker().replicas().disk_reads().clone();
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let (end, wait_for_end) = std::sync::mpsc::channel::<()>();
+    let busy = tokio::spawn(async move {
+        let work = move || (begun.send(()), wait_for_end.recv());
+        disk_reads.run(work).await;
+    });
+    has_begun.await.expect("it begins");
+    let (mut slow, mut other) = (node.connect().await, node.connect().await);
+    slow.send(&fetch_request("t", 0, 0), FETCH).await;
+    let answer = produce(&mut other, "t", batch(&["newer"], Producer::NONE)).await;
+    assert_eq!((answer.error_code, answer.base_offset), (0, 3));
+    assert_eq!(values(fetch(&mut other, "t", 3).await), ["newer"]);
+    drop(end);
+    let mut response = slow.receive::<FetchRequest>(FETCH).await;
+    let read = response.responses.remove(0).partitions.remove(0);
+    assert_eq!(values(read), [old]);
+    busy.await.expect("it ends");
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn an_offset_beyond_the_end_is_out_of_range() {
     let node = Node::start().await;
     let mut connection = node.connect().await;

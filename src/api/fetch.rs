@@ -1,6 +1,7 @@
 //! Fetch (1), versions 4–18: reads record batches, waiting for them where there are too few.
 //!
-//! The answer holds ranges of files, not records. It is ready at once when there are `min_bytes`, when `max_wait_ms`
+//! The answer holds ranges of files, not records, which the connection sends. Where even finding them takes the disk, a thread
+//! that may wait does it. The answer is ready at once when there are `min_bytes`, when `max_wait_ms`
 //! is 0, or when a partition fails; else the request waits for its partitions to advance, and nothing polls. At least
 //! one batch is read however small the limits are, so that a client always gets on. Followers are not served yet:
 //! no broker but this one is a replica.
@@ -37,6 +38,7 @@ use super::{Api, Context, Reply, errors};
 use crate::broker::Broker;
 use crate::error_code::ErrorCode;
 use crate::ids::PartitionIndex;
+use crate::log::Source;
 use crate::messages::{FetchRequest, FetchResponse};
 use crate::metadata::Topic;
 use crate::replica::session::{self, TopicKey, Wanted};
@@ -81,9 +83,9 @@ impl Api for Fetch {
             targets,
             limits,
         };
-        let pass = fetching.read();
-        if fetching.is_done(&pass) {
-            return Reply::Now(fetching.answer(pass));
+        match fetching.read(Source::PageCache) {
+            Some(pass) if fetching.is_done(&pass) => return Reply::Now(fetching.answer(pass)),
+            _ => {}
         }
         let deadline = Instant::now() + fetching.limits.max_wait;
         Reply::later(fetching.wait(deadline))
@@ -173,7 +175,8 @@ struct Pass {
 }
 
 impl Fetching {
-    fn read(&self) -> Pass {
+    /// `None` where a look-up would have to wait for the disk.
+    fn read(&self, source: Source) -> Option<Pass> {
         let mut pass = Pass {
             reads: Vec::with_capacity(self.targets.len()),
             bytes: 0,
@@ -188,7 +191,9 @@ impl Fetching {
                     Err(*code)
                 }
                 Target::Here(_, partition) => {
-                    let read = self.read_one(partition, wanted, left, pass.bytes == 0);
+                    let read = self
+                        .read_one(partition, wanted, left, pass.bytes == 0, source)
+                        .transpose()?;
                     pass.urgent |= read.as_ref().map_or(true, |info| info.diverging.is_some());
                     read
                 }
@@ -202,16 +207,33 @@ impl Fetching {
             }
             pass.reads.push(read);
         }
-        pass
+        Some(pass)
     }
 
+    /// Reads; on a thread that may wait where something has to be waited for.
+    async fn read_patiently(self) -> (Fetching, Pass) {
+        match self.read(Source::PageCache) {
+            Some(pass) => (self, pass),
+            None => {
+                let disk_reads = self.broker.replicas().disk_reads().clone();
+                let read = move || {
+                    let pass = self.read(Source::Disk);
+                    (self, pass.expect("the disk is waited for"))
+                };
+                disk_reads.run(read).await
+            }
+        }
+    }
+
+    /// `Ok(None)` where a look-up would have to wait for the disk.
     fn read_one(
         &self,
         partition: &Partition,
         wanted: &Wanted,
         left: i32,
         min_one_batch: bool,
-    ) -> Result<ReadInfo, ErrorCode> {
+        source: Source,
+    ) -> Result<Option<ReadInfo>, ErrorCode> {
         let max_bytes = usize::try_from(wanted.max_bytes.min(left))
             .map_err(|_| ErrorCode::UnknownServerError)?;
         let read = partition.read(&Read {
@@ -221,17 +243,23 @@ impl Fetching {
             isolation: self.limits.isolation,
             current_leader_epoch: wanted.current_leader_epoch,
             last_fetched_epoch: wanted.last_fetched_epoch,
+            source,
         });
-        read.map_err(|error| {
-            if let replica::Error::Storage(error) = &error {
-                tracing::error!(partition = %partition.topic_partition(), %error, "records cannot be read");
+        let error = match read {
+            Ok(info) => return Ok(Some(info)),
+            Err(error) if source == Source::PageCache && error.would_wait() => return Ok(None),
+            Err(error) => error,
+        };
+        if let replica::Error::Storage(error) = &error {
+            tracing::error!(partition = %partition.topic_partition(), %error, "records cannot be read");
+        }
+        match errors::of_replica(&error) {
+            // Clients of that time take it for one that they should not try again.
+            ErrorCode::KafkaStorageError if self.version <= 5 => {
+                Err(ErrorCode::NotLeaderOrFollower)
             }
-            match errors::of_replica(&error) {
-                // Clients of that time take it for one that they should not try again.
-                ErrorCode::KafkaStorageError if self.version <= 5 => ErrorCode::NotLeaderOrFollower,
-                code => code,
-            }
-        })
+            code => Err(code),
+        }
     }
 
     /// Whether the answer goes out now. (ReplicaManager.fetchMessages)
@@ -249,7 +277,7 @@ impl Fetching {
     }
 
     /// Answers when there is enough or `max_wait_ms` has passed.
-    async fn wait(self, deadline: Instant) -> FetchResponse {
+    async fn wait(mut self, deadline: Instant) -> FetchResponse {
         let waiter = Arc::new(Waiter::default());
         let subscriptions: Vec<_> = self
             .targets
@@ -261,7 +289,8 @@ impl Fetching {
             .collect();
         loop {
             waiter.count_from_now();
-            let pass = self.read();
+            let pass;
+            (self, pass) = self.read_patiently().await;
             if self.is_done(&pass) {
                 drop(subscriptions);
                 return self.answer(pass);
@@ -272,8 +301,8 @@ impl Fetching {
                 .is_err()
             {
                 drop(subscriptions);
-                let pass = self.read();
-                return self.answer(pass);
+                let (fetching, pass) = self.read_patiently().await;
+                return fetching.answer(pass);
             }
         }
     }

@@ -8,11 +8,12 @@ use tracing::warn;
 
 use super::error::Error;
 use super::log::Log;
+use super::page_cache::Source;
 use super::producers::{Origin, Producers, Verdict};
 use super::scan::{Fault, Scan, UNVERIFIED};
 use super::segment::Segment;
 use super::snapshots;
-use super::transactions::AbortedTransaction;
+use super::transactions::{self, AbortedTransaction};
 use crate::ids::Offset;
 use crate::record::BatchHeader;
 
@@ -20,19 +21,25 @@ use crate::record::BatchHeader;
 const WALK_BYTES: usize = 64 * 1024;
 
 impl Log {
-    /// The transactions whose ABORT marker lies in a segment.
+    /// The transactions whose ABORT marker lies in a segment. They are held against it by who may wait for the disk.
     pub(super) fn aborted_of(
         &self,
         segment: &Arc<Segment>,
+        source: Source,
     ) -> Result<Vec<AbortedTransaction>, Error> {
-        let entries = match segment.aborted() {
-            Ok(entries) if segment.is_aborted_proven() => return Ok(entries),
-            Ok(entries) if self.are_markers(segment, &entries)? => {
-                segment.set_aborted_proven();
-                return Ok(entries);
+        let entries = match segment.aborted(source) {
+            Ok(entries) if entries.is_empty() || segment.is_aborted_proven() => return Ok(entries),
+            Err(error) if !matches!(error, Error::Malformed { .. }) => return Err(error),
+            found => {
+                segment.expect_disk(source, transactions::SUFFIX)?;
+                match found {
+                    Ok(entries) if self.are_markers(segment, &entries)? => {
+                        segment.set_aborted_proven();
+                        return Ok(entries);
+                    }
+                    _ => self.aborted_anew(segment)?,
+                }
             }
-            Ok(_) | Err(Error::Malformed { .. }) => self.aborted_anew(segment)?,
-            Err(error) => return Err(error),
         };
         warn!(segment = %segment.path().display(), "its .txnindex does not agree with it: made anew");
         segment.replace_aborted(&entries)?;

@@ -39,6 +39,11 @@ impl Error {
         }
     }
 
+    /// Whether a read would have had to wait for the device; see [`Source::PageCache`](super::Source).
+    pub fn would_wait(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// Whether a segment that is dropped or cut at the same time may be all that is behind it.
     pub(super) fn may_be_of_a_change(&self) -> bool {
         match self {

@@ -19,6 +19,7 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 
 use super::fs::Fs;
+use super::page_cache::{self, Source};
 use crate::ids::{Offset, Timestamp};
 
 /// How far an offset may lie above its segment's base: an entry has 31 bits for it.
@@ -265,6 +266,7 @@ impl<E: Entry> Index<E> {
     pub(crate) fn search(
         &self,
         file: Option<&File>,
+        source: Source,
         is_at_or_before: impl Fn(&E) -> bool,
     ) -> io::Result<Option<E>> {
         if self.tail.first().is_none_or(&is_at_or_before) {
@@ -277,7 +279,7 @@ impl<E: Entry> Index<E> {
         };
         let mut bytes = [0; BLOCK * ENTRY_MAX];
         let bytes = &mut bytes[..BLOCK * E::SIZE];
-        file.read_exact_at(bytes, (block * BLOCK * E::SIZE) as u64)?;
+        page_cache::read_exact_at(file, bytes, (block * BLOCK * E::SIZE) as u64, source)?;
         let mut found = None;
         let (mut low, mut high) = (0, BLOCK);
         while low < high {
@@ -349,7 +351,7 @@ mod tests {
 
     fn search(index: &Index<OffsetEntry>, file: &File, offset: Offset) -> Option<OffsetEntry> {
         index
-            .search(Some(file), |entry| entry.offset <= offset)
+            .search(Some(file), Source::Disk, |entry| entry.offset <= offset)
             .unwrap()
     }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::error::{Error, LookUpError};
 use super::index::TimeEntry;
 use super::log::Log;
+use super::page_cache::Source;
 use super::segment::{Segment, lock};
 use super::transactions::AbortedTransaction;
 use crate::ids::{LeaderEpoch, Offset, Timestamp};
@@ -130,13 +131,28 @@ impl Log {
         from: Offset,
         upto: Offset,
     ) -> Result<Vec<AbortedTransaction>, Error> {
-        self.look_up(|| self.find_aborted(from, upto))
+        self.aborted_from(from, upto, Source::Disk)
     }
 
-    fn find_aborted(&self, from: Offset, upto: Offset) -> Result<Vec<AbortedTransaction>, Error> {
+    /// Likewise; see [`Log::read_from`].
+    pub fn aborted_from(
+        &self,
+        from: Offset,
+        upto: Offset,
+        source: Source,
+    ) -> Result<Vec<AbortedTransaction>, Error> {
+        self.look_up(|| self.find_aborted(from, upto, source))
+    }
+
+    fn find_aborted(
+        &self,
+        from: Offset,
+        upto: Offset,
+        source: Source,
+    ) -> Result<Vec<AbortedTransaction>, Error> {
         let mut found = Vec::new();
         for segment in self.segments_from(from) {
-            for aborted in self.aborted_of(&segment)? {
+            for aborted in self.aborted_of(&segment, source)? {
                 if aborted.last_offset >= from && aborted.first_offset < upto {
                     found.push(aborted);
                 }

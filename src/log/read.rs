@@ -4,13 +4,24 @@ use std::sync::Arc;
 
 use super::error::ReadError;
 use super::log::{Log, ReadOutcome};
-use super::segment::{Segment, lock};
+use super::page_cache::Source;
+use super::segment::{LOG_SUFFIX, Segment, lock};
 use crate::ids::Offset;
 use crate::messages::{FileRange, Records};
 
+/// What a read asks for.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    from: Offset,
+    max_bytes: usize,
+    below: Offset,
+    min_one_batch: bool,
+    source: Source,
+}
+
 impl Log {
     /// Finds up to `max_bytes` of whole batches from the one that holds `from` on, all of whose records lie below
-    /// `below`; with `min_one_batch` the first may be larger. Reads no record.
+    /// `below`; with `min_one_batch` the first may be larger. Reads no record, but may wait for the device.
     pub fn read(
         &self,
         from: Offset,
@@ -18,16 +29,36 @@ impl Log {
         below: Offset,
         min_one_batch: bool,
     ) -> Result<ReadOutcome, ReadError> {
-        self.look_up(|| self.read_once(from, max_bytes, below, min_one_batch))
+        self.read_from(from, max_bytes, below, min_one_batch, Source::Disk)
     }
 
-    fn read_once(
+    /// Likewise, with no more than the source gives: from the page cache it fails where the look-up would have to wait
+    /// ([`Error::would_wait`](super::Error::would_wait)). Whether the records lie there it does not ask.
+    pub fn read_from(
         &self,
         from: Offset,
         max_bytes: usize,
         below: Offset,
         min_one_batch: bool,
+        source: Source,
     ) -> Result<ReadOutcome, ReadError> {
+        let asked = Asked {
+            from,
+            max_bytes,
+            below,
+            min_one_batch,
+            source,
+        };
+        self.look_up(|| self.read_once(asked))
+    }
+
+    fn read_once(&self, asked: Asked) -> Result<ReadOutcome, ReadError> {
+        let Asked {
+            from,
+            below,
+            source,
+            ..
+        } = asked;
         let (segment, end_offset, position, known_from, known_below) = {
             let tail = lock(&self.tail);
             (
@@ -59,7 +90,7 @@ impl Log {
             let limit = if is_tail { position } else { candidate.size() };
             let begin = match known_from.filter(|_| is_tail) {
                 Some(begin) => begin,
-                None => candidate.position_of(from, limit)?,
+                None => candidate.position_from(from, limit, source)?,
             };
             let whole = below >= end_offset
                 || segments
@@ -68,10 +99,10 @@ impl Log {
             let limit = match known_below.filter(|_| is_tail) {
                 Some(limit) => limit,
                 None if whole => limit,
-                None => candidate.position_of(below, limit)?,
+                None => candidate.position_from(below, limit, source)?,
             };
             if begin < limit {
-                return self.range(candidate, begin, limit, max_bytes, below, min_one_batch);
+                return self.range(candidate, begin, limit, Asked { below, ..asked });
             }
         }
         let (base, at) = if from == end_offset {
@@ -92,22 +123,23 @@ impl Log {
         segment: &Arc<Segment>,
         begin: u64,
         limit: u64,
-        max_bytes: usize,
-        below: Offset,
-        min_one_batch: bool,
+        asked: Asked,
     ) -> Result<ReadOutcome, ReadError> {
-        let most = begin.saturating_add(max_bytes as u64);
+        let Asked { below, source, .. } = asked;
+        let most = begin.saturating_add(asked.max_bytes as u64);
         let (end, bound) = if limit <= most {
             (limit, None)
         } else {
-            segment.cut(begin, most, limit, min_one_batch)?
+            segment.cut(begin, most, limit, asked.min_one_batch, source)?
         };
         let len = usize::try_from(end - begin).expect("a segment is smaller than 4 GB");
         let records = match len {
             0 => Records::default(),
             len => {
-                let file = segment.file()?;
+                let file = segment.file_from(source)?;
                 if self.config.load().verify_on_read {
+                    // Much work also where nothing is waited for.
+                    segment.expect_disk(source, LOG_SUFFIX)?;
                     self.verify(segment, &file, begin, end)?;
                 }
                 Records::File(FileRange {

@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
 
+use super::page_cache::{Source, read_exact_at};
 use crate::ids::Offset;
 use crate::record::batch::{Batch, BatchHeader, HEADER_LEN};
 use crate::record::control::EndMarker;
@@ -49,6 +50,7 @@ pub(crate) struct Scan<'a> {
     held: usize,
     /// Offsets below it would go back.
     next_offset: Offset,
+    source: Source,
 }
 
 impl<'a> Scan<'a> {
@@ -63,7 +65,13 @@ impl<'a> Scan<'a> {
             held_from: 0,
             held: 0,
             next_offset: Offset(i64::MIN),
+            source: Source::Disk,
         }
+    }
+
+    /// Reads no more than the source gives.
+    pub(crate) fn from(self, source: Source) -> Scan<'a> {
+        Scan { source, ..self }
     }
 
     /// Where the next batch begins.
@@ -149,8 +157,7 @@ impl<'a> Scan<'a> {
         if position < self.held_from || position + len as u64 > held_to {
             let room = (self.end - position).min(self.buffer.len() as u64) as usize;
             self.held = 0;
-            self.file
-                .read_exact_at(&mut self.buffer[..room], position)?;
+            read_exact_at(self.file, &mut self.buffer[..room], position, self.source)?;
             (self.held_from, self.held) = (position, room);
         }
         let at = (position - self.held_from) as usize;

@@ -18,6 +18,7 @@ use super::error::Error;
 use super::fs::{Fs, Mode};
 use super::index::{Entry, OffsetEntry, TimeEntry};
 use super::open_segments::Home;
+use super::page_cache::Source;
 use super::scan::{Fault, Scan, UNVERIFIED};
 use super::segment_indexes::{Aborted, Slot};
 use super::transactions;
@@ -116,10 +117,16 @@ impl Segment {
 
     /// The open `.log` file.
     pub(crate) fn file(self: &Arc<Self>) -> Result<Arc<File>, Error> {
+        self.file_from(Source::Disk)
+    }
+
+    /// Likewise; only the disk opens one.
+    pub(super) fn file_from(self: &Arc<Self>, source: Source) -> Result<Arc<File>, Error> {
         self.used.store(true, Ordering::Relaxed);
         if let Some(file) = self.log.load_full() {
             return Ok(file);
         }
+        self.expect_disk(source, LOG_SUFFIX)?;
         let path = self.path();
         let mode = if self.size() == 0 {
             Mode::Create
@@ -294,20 +301,30 @@ impl Segment {
     /// The first batch that ends at or behind `offset`, among those that begin before the position `end`: its
     /// position, or `end`.
     pub(crate) fn position_of(self: &Arc<Self>, offset: Offset, end: u64) -> Result<u64, Error> {
+        self.position_from(offset, end, Source::Disk)
+    }
+
+    /// Likewise, with no more than the source gives.
+    pub(super) fn position_from(
+        self: &Arc<Self>,
+        offset: Offset,
+        end: u64,
+        source: Source,
+    ) -> Result<u64, Error> {
         if end == 0 {
             return Ok(0);
         }
-        let file = self.file()?;
+        let file = self.file_from(source)?;
         for _ in 0..2 {
-            let entry = self.with_index(&self.offsets, |index, file| {
-                index.search(file, |entry| entry.offset <= offset)
+            let entry = self.with_index_from(&self.offsets, source, |index, file| {
+                index.search(file, source, |entry| entry.offset <= offset)
             })?;
             let from = entry.map_or(0, |entry| u64::from(entry.position));
             if from >= end {
                 return Ok(end);
             }
             let mut buffer = [0; LOOKUP_BYTES];
-            let mut scan = Scan::new(&file, from, end, &mut buffer);
+            let mut scan = Scan::new(&file, from, end, &mut buffer).from(source);
             let mut first = entry;
             let disagrees = loop {
                 match scan.next(UNVERIFIED) {
@@ -327,6 +344,7 @@ impl Segment {
                     Err(fault) => return Err(self.error(fault)),
                 }
             };
+            self.expect_disk(source, LOG_SUFFIX)?;
             self.distrust("index", disagrees)?;
         }
         Err(Error::corrupt(&self.path(), 0, "no index can be made"))
@@ -334,15 +352,16 @@ impl Segment {
 
     /// The end of the last batch that ends at or before the position `most`, and an offset that no record before it
     /// reaches; a batch begins at `from`. `from` itself when the first batch is larger, unless `min_one`.
-    pub(crate) fn cut(
+    pub(super) fn cut(
         self: &Arc<Self>,
         from: u64,
         most: u64,
         end: u64,
         min_one: bool,
+        source: Source,
     ) -> Result<(u64, Option<Offset>), Error> {
-        let file = self.file()?;
-        let entry = self.entry_within(&file, from, most)?;
+        let file = self.file_from(source)?;
+        let entry = self.entry_within(&file, from, most, source)?;
         // A few kilobytes more matter only where little was asked for.
         if let Some((position, offset)) = entry
             && position - from >= (most - from) / 2
@@ -351,7 +370,7 @@ impl Segment {
         }
         let mut buffer = [0; LOOKUP_BYTES];
         let start = entry.map_or(from, |(position, _)| position);
-        let mut scan = Scan::new(&file, start, end, &mut buffer);
+        let mut scan = Scan::new(&file, start, end, &mut buffer).from(source);
         let mut bound = entry.map(|(_, offset)| offset);
         let mut cut = start;
         while let Some((position, header)) =
@@ -376,19 +395,23 @@ impl Segment {
         file: &File,
         from: u64,
         most: u64,
+        source: Source,
     ) -> Result<Option<(u64, Offset)>, Error> {
         for _ in 0..2 {
-            let entry = self.with_index(&self.offsets, |index, file| {
-                index.search(file, |entry| u64::from(entry.position) <= most)
+            let entry = self.with_index_from(&self.offsets, source, |index, file| {
+                index.search(file, source, |entry| u64::from(entry.position) <= most)
             })?;
             let Some(entry) = entry.filter(|entry| u64::from(entry.position) > from) else {
                 return Ok(None);
             };
-            match self.batch_of(file, &entry)? {
+            match self.batch_of(file, &entry, source)? {
                 Some(header) => {
                     return Ok(Some((u64::from(entry.position), header.base_offset)));
                 }
-                None => self.distrust("index", "no such batch")?,
+                None => {
+                    self.expect_disk(source, LOG_SUFFIX)?;
+                    self.distrust("index", "no such batch")?;
+                }
             }
         }
         Ok(None)

@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tracing::warn;
 
 use super::error::Error;
 use super::fs::{self as files, Fs, Mode};
 use super::index::{Entry, Index, OffsetEntry, TimeEntry};
+use super::page_cache::Source;
 use super::scan::{Scan, UNVERIFIED};
 use super::segment::{LOG_SUFFIX, Segment, lock, remove_file};
 use super::transactions::{self, AbortedTransaction};
@@ -54,8 +55,14 @@ pub(super) struct Aborted {
 
 impl Segment {
     /// The transactions whose ABORT marker lies in this segment, as its index says.
-    pub(crate) fn aborted(self: &Arc<Self>) -> Result<Vec<AbortedTransaction>, Error> {
-        let mut aborted = lock(&self.aborted);
+    pub(crate) fn aborted(
+        self: &Arc<Self>,
+        source: Source,
+    ) -> Result<Vec<AbortedTransaction>, Error> {
+        let mut aborted = self.lock_from(&self.aborted, source, transactions::SUFFIX)?;
+        if aborted.entries.is_none() {
+            self.expect_disk(source, transactions::SUFFIX)?;
+        }
         let entries = self.load_aborted(&mut aborted)?.clone();
         match aborted.wrong {
             true => Err(Error::Malformed {
@@ -421,9 +428,20 @@ impl Segment {
         slot: &Mutex<Slot<E>>,
         f: impl FnOnce(&mut Index<E>, Option<&File>) -> io::Result<T>,
     ) -> Result<T, Error> {
+        self.with_index_from(slot, Source::Disk, f)
+    }
+
+    /// Likewise; only the disk brings one in, and only there another is waited for that may be reading.
+    pub(super) fn with_index_from<E: Entry, T>(
+        self: &Arc<Self>,
+        slot: &Mutex<Slot<E>>,
+        source: Source,
+        f: impl FnOnce(&mut Index<E>, Option<&File>) -> io::Result<T>,
+    ) -> Result<T, Error> {
         self.used.store(true, Ordering::Relaxed);
-        let mut guard = lock(slot);
+        let mut guard = self.lock_from(slot, source, E::SUFFIX)?;
         if !guard.is_ready() {
+            self.expect_disk(source, E::SUFFIX)?;
             self.open_index(&mut guard, false)?;
         }
         // Made anew it may be closed again, to make room for others, before it is locked here.
@@ -444,6 +462,24 @@ impl Segment {
             .as_mut()
             .ok_or_else(|| Error::corrupt(&self.path(), 0, "no index can be made"))?;
         f(index, file.as_ref()).map_err(self.io(E::SUFFIX))
+    }
+
+    /// Refuses where only the disk can help.
+    pub(super) fn expect_disk(&self, source: Source, suffix: &str) -> Result<(), Error> {
+        source.expect_disk().map_err(self.io(suffix))
+    }
+
+    /// Locks what may be locked by one who reads from the disk.
+    fn lock_from<'a, T>(
+        &self,
+        mutex: &'a Mutex<T>,
+        source: Source,
+        suffix: &str,
+    ) -> Result<MutexGuard<'a, T>, Error> {
+        match mutex.try_lock() {
+            Ok(guard) => Ok(guard),
+            Err(_) => self.expect_disk(source, suffix).map(|()| lock(mutex)),
+        }
     }
 
     /// Opens an index file and reads it if it is not in memory. Leaves no index when the file is missing or wrong.

@@ -4,7 +4,6 @@
 //! its time. (Kafka 4.3 trusts an index that passes its sanity check, and skips records.)
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,6 +11,7 @@ use tracing::warn;
 
 use super::error::Error;
 use super::index::{OffsetEntry, TimeEntry};
+use super::page_cache::{self, Source};
 use super::scan::{Fault, Scan, UNVERIFIED};
 use super::segment::{LOG_SUFFIX, LOOKUP_BYTES, Segment, lock};
 use crate::ids::{Offset, Timestamp};
@@ -32,6 +32,7 @@ impl Segment {
         &self,
         file: &File,
         entry: &OffsetEntry,
+        source: Source,
     ) -> Result<Option<BatchHeader>, Error> {
         let position = u64::from(entry.position);
         let size = self.size();
@@ -39,7 +40,7 @@ impl Segment {
             return Ok(None);
         }
         let mut bytes = [0; HEADER_LEN];
-        file.read_exact_at(&mut bytes, position)
+        page_cache::read_exact_at(file, &mut bytes, position, source)
             .map_err(self.io(LOG_SUFFIX))?;
         let header = BatchHeader::parse(&bytes).ok();
         Ok(header
@@ -50,7 +51,7 @@ impl Segment {
     fn batch_at(self: &Arc<Self>, time: &TimeEntry) -> Result<Option<u64>, Error> {
         let file = self.file()?;
         let entry = self.with_index(&self.offsets, |index, file| {
-            index.search(file, |entry| entry.offset <= time.offset)
+            index.search(file, Source::Disk, |entry| entry.offset <= time.offset)
         })?;
         let Some(from) = self.start_of(&file, entry.as_ref())? else {
             return Ok(None);
@@ -76,7 +77,7 @@ impl Segment {
         let Some(entry) = entry else {
             return Ok(Some(0));
         };
-        let header = self.batch_of(file, entry)?;
+        let header = self.batch_of(file, entry, Source::Disk)?;
         Ok(header.map(|_| u64::from(entry.position)))
     }
 
@@ -93,7 +94,7 @@ impl Segment {
     ) -> Result<Offset, Error> {
         for _ in 0..2 {
             let entry = self.with_index(&self.times, |index, file| {
-                index.search(file, |entry| entry.timestamp < timestamp)
+                index.search(file, Source::Disk, |entry| entry.timestamp < timestamp)
             })?;
             match entry {
                 None => return Ok(self.base_offset()),

@@ -7,6 +7,7 @@ mod producers;
 mod recovery;
 mod replication;
 mod retention;
+mod sources;
 mod verify;
 mod wrong_indexes;
 

@@ -9,6 +9,7 @@ mod cleaning;
 mod config;
 mod description;
 mod directories;
+mod disk_reads;
 mod failure;
 mod flusher;
 mod moves;
@@ -25,6 +26,7 @@ pub use cleaning::{CleaningStatus, RunStatus};
 pub use config::{FlushBefore, PartitionConfig};
 pub use description::{DirectoryDescription, ReplicaDescription};
 pub use directories::LogDir;
+pub use disk_reads::DiskReads;
 pub use failure::DirectoryState;
 pub use moves::Unmovable;
 pub use partition::{

@@ -72,6 +72,13 @@ pub enum Error {
     Storage(#[from] log::Error),
 }
 
+impl Error {
+    /// Whether a read would have had to wait for the device; see [`Source::PageCache`](log::Source).
+    pub fn would_wait(&self) -> bool {
+        matches!(self, Error::Storage(error) if error.would_wait())
+    }
+}
+
 impl From<AppendError> for Error {
     fn from(error: AppendError) -> Error {
         match error {

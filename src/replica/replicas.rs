@@ -16,6 +16,7 @@ use super::assignment::Assignments;
 use super::cleaning::Cleaning;
 use super::config::PartitionConfig;
 use super::directories::{Directories, Found, LogDir};
+use super::disk_reads::DiskReads;
 use super::failure::DirectoryStates;
 use super::moves::Moves;
 use super::partition::{Error, Partition};
@@ -44,6 +45,7 @@ pub struct Replicas {
     /// Logs that are on their way from one directory to another.
     pub(super) moves: Moves,
     configs: SharedConfigs,
+    disk_reads: DiskReads,
     /// Whether the directories have been opened, by the first image.
     loaded: AtomicBool,
     /// Whether the logs are closed; locked by each piece of upkeep and while they are being closed, so that no upkeep
@@ -82,16 +84,22 @@ impl Replicas {
             assignments: Assignments::default(),
             moves: Moves::default(),
             directories,
-            settings,
             clock,
             hosted: DashMap::new(),
             cleaning: Cleaning::default(),
             configs: SharedConfigs::default(),
+            disk_reads: DiskReads::new(settings.file().num_io_threads()),
             loaded: AtomicBool::new(false),
             closed: Mutex::new(false),
             checkpointing: Mutex::default(),
             stale: StaleCheckpoints::default(),
+            settings,
         }
+    }
+
+    /// Where reads wait for the device.
+    pub fn disk_reads(&self) -> &DiskReads {
+        &self.disk_reads
     }
 
     /// A partition that is here. [`Error::NotLeader`] when it is not, [`Error::Offline`] when its log is not usable.

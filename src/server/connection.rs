@@ -20,10 +20,11 @@ use tokio::time::Instant;
 use tracing::{debug, error};
 
 use super::frame::{FrameBuffer, InvalidLength};
-use super::output::Output;
+use super::output::{Output, Written};
 use crate::api::{self, Rejected, Reply, Session};
 use crate::broker::Broker;
-use crate::messages::{EncodeError, Frame};
+use crate::log::page_cache::bring_in;
+use crate::messages::{EncodeError, FileRange, Frame};
 
 /// Requests read and not yet answered, a connection. Kafka has one at a time; pipelining clients send a few.
 const REQUESTS_IN_FLIGHT_MAX: usize = 256;
@@ -130,7 +131,9 @@ impl Connection {
         let mut active_at = Instant::now();
         loop {
             self.gather_answers();
-            self.write()?;
+            while let Some(missing) = self.write()? {
+                self.bring_in(missing).await?;
+            }
             if self.handle_received()? {
                 continue;
             }
@@ -169,13 +172,31 @@ impl Connection {
         }
     }
 
-    fn write(&mut self) -> io::Result<()> {
+    /// Writes what can be written; returns what of a file has to be brought in first.
+    fn write(&mut self) -> io::Result<Option<FileRange>> {
         let written = self.output.write(&self.stream);
         if let (Err(error), Some(file)) = (&written, self.output.file()) {
             // Which of the two it was tells the error.
             self.broker.replicas().judge_sent(file, error);
         }
-        written.map(|_| ())
+        Ok(match written? {
+            Written::Missing(range) => Some(range),
+            Written::All | Written::SocketFull => None,
+        })
+    }
+
+    /// Has a thread that may wait for the disk bring in what is to be sent next.
+    async fn bring_in(&mut self, missing: FileRange) -> io::Result<()> {
+        let (file, position, len) = (missing.file.clone(), missing.position, missing.len);
+        let disk_reads = self.broker.replicas().disk_reads();
+        let work = move || bring_in(&file, position, len as u64);
+        // Boxed, so that a connection that never needs it is no larger for it.
+        let brought_in = Box::pin(disk_reads.run(work)).await;
+        if let Err(error) = &brought_in {
+            self.broker.replicas().judge_sent(&missing.file, error);
+        }
+        self.output.brought_in(&missing);
+        brought_in
     }
 
     /// Waits for the oldest answer, for room in the socket, or for more requests.

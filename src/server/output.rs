@@ -1,6 +1,8 @@
 //! What waits to be written to a client: encoded responses, whose record bytes may still lie in segment files.
 //!
-//! Bytes leave by `send`, file ranges by `sendfile`, so that records go from the page cache to the socket untouched.
+//! Bytes leave by `send`, file ranges by `sendfile`, so that records go from the page cache to the socket untouched. Before
+//! that the page cache is asked for the end of each window. What lies before it is there then, too: the kernel reads ahead and
+//! forgets in order, and the beginning was read to find the range. What is missing is left to the caller to bring in.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -12,15 +14,34 @@ use rustix::net::SendFlags;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+use crate::log::page_cache::is_cached;
 use crate::messages::{FileRange, Frame, Piece};
 
 /// Pieces handed to the kernel in one `sendmsg`.
 const GATHER_MAX: usize = 64;
 
+/// Bytes of a file range that are asked for, and sent, at a time.
+const WINDOW: usize = 256 * 1024;
+
+/// Bytes of a file range that are brought in at a time.
+const BROUGHT_IN_MAX: usize = 1024 * 1024;
+
 /// Responses in the order in which they leave.
 #[derive(Default)]
 pub(super) struct Output {
     pieces: VecDeque<Piece>,
+    /// Bytes of the first piece, a file range, that are in the page cache.
+    cached: usize,
+}
+
+/// How far a write came.
+#[derive(Debug)]
+pub(super) enum Written {
+    All,
+    /// The socket takes no more for now.
+    SocketFull,
+    /// What comes next has to be brought into the page cache, and [`Output::brought_in`] to be called.
+    Missing(FileRange),
 }
 
 impl Output {
@@ -40,12 +61,23 @@ impl Output {
         }
     }
 
-    /// Writes until all is out or the socket takes no more; `Ok(false)` in the latter case.
-    pub(super) fn write(&mut self, stream: &TcpStream) -> io::Result<bool> {
+    /// Writes until all is out, or as far as it goes without waiting.
+    pub(super) fn write(&mut self, stream: &TcpStream) -> io::Result<Written> {
         while let Some(first) = self.pieces.front_mut() {
             let written = match first {
                 Piece::File(range) => {
-                    stream.try_io(Interest::WRITABLE, || send_file(stream, range))
+                    if self.cached == 0 {
+                        self.cached = cached(range);
+                    }
+                    if self.cached == 0 {
+                        let len = range.len.min(BROUGHT_IN_MAX);
+                        return Ok(Written::Missing(FileRange {
+                            len,
+                            ..range.clone()
+                        }));
+                    }
+                    let len = self.cached;
+                    stream.try_io(Interest::WRITABLE, || send_file(stream, range, len))
                 }
                 Piece::Bytes(_) => {
                     stream.try_io(Interest::WRITABLE, || send_bytes(stream, &self.pieces))
@@ -53,12 +85,20 @@ impl Output {
             };
             match written {
                 Ok(bytes) => self.advance(bytes),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Written::SocketFull);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(true)
+        Ok(Written::All)
+    }
+
+    /// What was missing is there now. It is not asked for again: where nothing can be told of the page cache that would
+    /// never end.
+    pub(super) fn brought_in(&mut self, missing: &FileRange) {
+        self.cached = missing.len;
     }
 
     fn advance(&mut self, mut bytes: usize) {
@@ -70,6 +110,7 @@ impl Output {
                 Piece::File(range) => {
                     range.position += taken as u64;
                     range.len -= taken;
+                    self.cached -= taken;
                 }
             }
             if !first.is_empty() {
@@ -107,14 +148,16 @@ fn send_bytes(stream: &TcpStream, pieces: &VecDeque<Piece>) -> io::Result<usize>
     )?)
 }
 
-fn send_file(stream: &TcpStream, range: &FileRange) -> io::Result<usize> {
+/// How much of the beginning of a range is in the page cache, as far as one window is concerned.
+fn cached(range: &FileRange) -> usize {
+    let len = range.len.min(WINDOW);
+    let last = range.position + len as u64 - 1;
+    if is_cached(&range.file, last) { len } else { 0 }
+}
+
+fn send_file(stream: &TcpStream, range: &FileRange, len: usize) -> io::Result<usize> {
     let mut position = range.position;
-    let sent = rustix::fs::sendfile(
-        stream.as_fd(),
-        range.file.as_fd(),
-        Some(&mut position),
-        range.len,
-    )?;
+    let sent = rustix::fs::sendfile(stream.as_fd(), range.file.as_fd(), Some(&mut position), len)?;
     if sent == 0 {
         return Err(io::Error::new(
             io::ErrorKind::UnexpectedEof,
@@ -122,4 +165,65 @@ fn send_file(stream: &TcpStream, range: &FileRange) -> io::Result<usize> {
         ));
     }
     Ok(sent)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use rustix::fs::Advice;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::log::page_cache::bring_in;
+
+    #[tokio::test]
+    async fn what_is_missing_in_the_page_cache_is_asked_for_and_then_sent() {
+        let records: Vec<u8> = (0..3_000_000u32).map(|n| (n / 7) as u8).collect();
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&records, 0).unwrap();
+        file.sync_all().unwrap();
+        rustix::fs::fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut output = Output::default();
+        let range = FileRange {
+            file: Arc::new(file),
+            position: 1_000,
+            len: 2_500_000,
+        };
+        let pieces = vec![
+            Piece::Bytes(Bytes::from_static(b"header")),
+            Piece::File(range.clone()),
+            Piece::Bytes(Bytes::from_static(b"end")),
+        ];
+        let len = pieces.iter().map(Piece::len).sum();
+        output.push(Frame { pieces, len });
+        let mut received = Vec::new();
+        let mut missing = Vec::new();
+        while received.len() < len {
+            match output.write(&stream).unwrap() {
+                Written::Missing(part) => {
+                    assert!(part.len <= BROUGHT_IN_MAX, "bounded");
+                    bring_in(&part.file, part.position, part.len as u64).unwrap();
+                    output.brought_in(&part);
+                    missing.push(part.position);
+                }
+                Written::All | Written::SocketFull => {
+                    client.read_buf(&mut received).await.unwrap();
+                }
+            }
+        }
+        assert!(output.is_empty());
+        // Also where the file system tells nothing of the page cache.
+        assert_eq!(missing.first(), Some(&1_000));
+        assert!(missing.is_sorted());
+        let expected = [b"header", &records[1_000..2_501_000], b"end"].concat();
+        assert_eq!(received, expected);
+    }
 }

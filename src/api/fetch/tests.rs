@@ -286,3 +286,48 @@ async fn damage_in_a_sealed_segment_ends_its_partition_and_no_other() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_disk_is_needed_for_holds_up_nobody_else() {
+    let mut node = Node::start().await;
+    let topic = node.create_topic("t", 1, &[]).await;
+    for n in 0..3 {
+        append(&node, topic, format!("value {n}").as_bytes());
+    }
+    partition(&node, topic, 0).log().roll(NOW).unwrap();
+    let warm = node.call::<Fetch>(17, fetch(topic, 1)).await;
+    // The files of its first segment are not open now.
+    let mut node = node.restarted().await;
+    let led = partition(&node, topic, 0);
+    let disk_reads = node.broker.replicas().disk_reads().clone();
+    // All its threads are at work.
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = Arc::new(std::sync::Mutex::new(wait));
+    let threads = node.broker.settings().num_io_threads();
+    let mut busy: Vec<_> = (0..threads)
+        .map(|_| {
+            let (disk_reads, wait) = (disk_reads.clone(), wait.clone());
+            Box::pin(async move { disk_reads.run(move || wait.lock().unwrap().recv()).await })
+        })
+        .collect();
+    for read in &mut busy {
+        assert!(read.as_mut().now_or_never().is_none());
+    }
+    let Reply::Later(mut cold) = node.handle::<Fetch>(17, fetch(topic, 1)) else {
+        panic!("it needs the disk")
+    };
+    assert!(cold.as_mut().now_or_never().is_none());
+    // The same thread goes on with other requests, of the same partition, too.
+    try_append(&led, b"value 3").unwrap();
+    let end = FetchRequest {
+        max_wait_ms: 0,
+        ..fetch(topic, 3)
+    };
+    let Reply::Now(end) = node.handle::<Fetch>(17, end) else {
+        panic!("it was just written")
+    };
+    assert_eq!((only(&end).high_watermark, length(only(&end))), (4, 75));
+    assert!(cold.as_mut().now_or_never().is_none());
+    drop(go);
+    assert_eq!(length(only(&cold.await)), length(only(&warm)));
+}

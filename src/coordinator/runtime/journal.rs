@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::error_code::ErrorCode;
 use crate::ids::{LeaderEpoch, Offset, Timestamp};
-use crate::log::{AppendError, Origin};
+use crate::log::{AppendError, Origin, Source};
 use crate::messages::Records;
 use crate::record::ValidBatch;
 use crate::replica::{self, ACKS_ALL, Isolation, Partition, Read};
@@ -90,6 +90,7 @@ impl Journal for Partition {
             isolation: Isolation::LogEnd,
             current_leader_epoch: None,
             last_fetched_epoch: None,
+            source: Source::Disk,
         };
         match Partition::read(self, &read)
             .map_err(std::io::Error::other)?

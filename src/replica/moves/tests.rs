@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::*;
 use crate::ids::{BrokerEpoch, DirectoryId, LeaderEpoch, Offset, PartitionIndex};
-use crate::log::Origin;
+use crate::log::{Origin, Source};
 use crate::messages::records::metadata::PartitionChangeRecord;
 use crate::record::BatchBuilder;
 use crate::replica::failure::tests::{NOW, Node, TOPIC, cluster, directory_id, partition};
@@ -102,6 +102,7 @@ async fn a_log_moves_with_what_is_appended_meanwhile() {
         isolation: Isolation::ReadUncommitted,
         current_leader_epoch: None,
         last_fetched_epoch: None,
+        source: Source::Disk,
     };
     assert_eq!(kept.read(&read).unwrap().high_watermark, Offset(9));
     assert!(!dir.path().join("0/t-0").exists());

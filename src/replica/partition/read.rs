@@ -3,7 +3,7 @@
 
 use super::{Error, Partition};
 use crate::ids::{LeaderEpoch, Offset, Timestamp};
-use crate::log::AbortedTransaction;
+use crate::log::{AbortedTransaction, Source};
 use crate::messages::Records;
 
 /// How far a read may see.
@@ -29,6 +29,7 @@ pub struct Read {
     pub current_leader_epoch: Option<LeaderEpoch>,
     /// That of the reader's last record, by which it learns that its log has left the leader's.
     pub last_fetched_epoch: Option<LeaderEpoch>,
+    pub source: Source,
 }
 
 /// What a read found.
@@ -65,7 +66,8 @@ pub struct FoundOffset {
 }
 
 impl Partition {
-    /// Reads from the leader's log; reads no record, but says where they lie.
+    /// Reads from the leader's log; reads no record, but says where they lie. [`Error::would_wait`] where the page cache is
+    /// the source and does not have what the look-up reads.
     pub fn read(&self, read: &Read) -> Result<ReadInfo, Error> {
         let leadership = self.leading(read.current_leader_epoch)?;
         let high_watermark = self.high_watermark();
@@ -90,17 +92,20 @@ impl Partition {
             Isolation::ReadUncommitted => high_watermark,
             Isolation::ReadCommitted => last_stable_offset,
         };
-        let found = self
-            .log
-            .load()
-            .read(read.from, read.max_bytes, below, read.min_one_batch)?;
+        let found = self.log.load().read_from(
+            read.from,
+            read.max_bytes,
+            below,
+            read.min_one_batch,
+            read.source,
+        )?;
         if read.isolation == Isolation::ReadCommitted {
             info.aborted = Some(match found.records.is_empty() {
                 true => Vec::new(),
                 false => self
                     .log
                     .load()
-                    .aborted_transactions(read.from, found.upper_bound)?,
+                    .aborted_from(read.from, found.upper_bound, read.source)?,
             });
         }
         info.records = found.records;

@@ -4,7 +4,7 @@ use futures_util::FutureExt;
 
 use super::*;
 use crate::ids::{ProducerEpoch, ProducerId};
-use crate::log::{LogOptions, Storage};
+use crate::log::{LogOptions, Source, Storage};
 use crate::record::{BatchBuilder, Producer};
 
 pub(super) const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -64,6 +64,7 @@ pub(super) fn read_from(from: i64) -> Read {
         isolation: Isolation::ReadUncommitted,
         current_leader_epoch: None,
         last_fetched_epoch: None,
+        source: Source::Disk,
     }
 }
 

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::os::unix::fs::FileExt;
 
 use super::*;
+use crate::log::page_cache::Source;
 use crate::messages::Records;
 use crate::record::batch::HEADER_LEN;
 
@@ -32,7 +33,7 @@ fn what_was_read_before_stays_readable() {
     assert!(segment.file().is_err(), "its name is another's now");
     assert!(segment.position_of(Offset(20), segment.size()).is_err());
     assert!(segment.rebuild_indexes().is_err());
-    assert!(segment.aborted().is_err());
+    assert!(segment.aborted(Source::Disk).is_err());
     assert_eq!(keys(&log), pairs(&[(99, "a")]));
 }
 

@@ -1,0 +1,154 @@
+//! What of a file is in the page cache, and bringing in what is not. Whoever must not wait for a device, the threads that
+//! serve connections above all, reads with [`Source::PageCache`] and learns by [`ErrorKind::WouldBlock`] that it would have
+//! had to; then the work goes to a thread that may wait. Knows nothing of segments.
+//!
+//! By `preadv2` with `RWF_NOWAIT`, which ext4, XFS and Btrfs know, among others. Where the file system does not, nothing counts
+//! as being in the page cache: all is read by threads that may wait.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, IoSliceMut};
+use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
+
+use rustix::fs::Advice;
+use rustix::io::{Errno, ReadWriteFlags};
+
+/// Where a read may take bytes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Only what is there without waiting for the device: in memory, or in the page cache of a file that is open.
+    PageCache,
+    /// The device, too.
+    Disk,
+}
+
+impl Source {
+    /// Refuses where only the device can help.
+    pub(super) fn expect_disk(self) -> io::Result<()> {
+        match self {
+            Source::PageCache => Err(ErrorKind::WouldBlock.into()),
+            Source::Disk => Ok(()),
+        }
+    }
+}
+
+/// Bytes for which the kernel is asked at a time to read ahead: no device's limit for one request is lower.
+const AHEAD_STEP: u64 = 128 * 1024;
+/// How many times what is brought in is read ahead behind it, for who goes on there.
+const AHEAD: u64 = 4;
+
+/// Fills the buffer from `position` on. [`ErrorKind::WouldBlock`] where that takes more than the source gives.
+pub(super) fn read_exact_at(
+    file: &File,
+    buffer: &mut [u8],
+    position: u64,
+    source: Source,
+) -> io::Result<()> {
+    if source == Source::Disk {
+        return file.read_exact_at(buffer, position);
+    }
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match read_cached(file, &mut buffer[filled..], position + filled as u64)? {
+            0 => return Err(ErrorKind::UnexpectedEof.into()),
+            count => filled += count,
+        }
+    }
+    Ok(())
+}
+
+/// Whether the byte at `position` can be had without waiting; `true` also where none is, or it cannot be read at all: who
+/// goes on finds out.
+pub fn is_cached(file: &File, position: u64) -> bool {
+    let cached = read_cached(file, &mut [0], position);
+    !cached.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+}
+
+fn read_cached(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    loop {
+        let buffers = &mut [IoSliceMut::new(buffer)];
+        match rustix::io::preadv2(file, buffers, position, ReadWriteFlags::NOWAIT) {
+            Ok(count) => return Ok(count),
+            Err(Errno::INTR) => {}
+            // Also where the file system cannot tell.
+            Err(Errno::AGAIN | Errno::OPNOTSUPP) => return Err(ErrorKind::WouldBlock.into()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Brings a part of a file into the page cache, up to the file's end, and has the kernel begin with what follows. Waits for
+/// the device.
+pub fn bring_in(file: &File, position: u64, len: u64) -> io::Result<()> {
+    static NOWHERE: OnceLock<File> = OnceLock::new();
+    let nowhere = match NOWHERE.get() {
+        Some(nowhere) => nowhere,
+        None => {
+            let opened = File::options().write(true).open("/dev/null")?;
+            NOWHERE.get_or_init(|| opened)
+        }
+    };
+    let ahead = position + len.saturating_mul(1 + AHEAD);
+    for from in (position..ahead).step_by(AHEAD_STEP as usize) {
+        let step = (ahead - from).min(AHEAD_STEP).try_into().ok();
+        rustix::fs::fadvise(file, from, step, Advice::WillNeed)?;
+    }
+    // Sent there the bytes are waited for and not copied.
+    let (mut at, end) = (position, position + len);
+    while at < end {
+        let left = usize::try_from(end - at).unwrap_or(usize::MAX);
+        match rustix::fs::sendfile(nowhere, file, Some(&mut at), left) {
+            Ok(0) => break,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TMPFS: i64 = 0x0102_1994;
+
+    #[test]
+    fn what_was_put_out_of_the_page_cache_is_brought_in() {
+        let file = tempfile::tempfile().unwrap();
+        let bytes: Vec<u8> = (0..1_000_000u32).map(|n| n as u8).collect();
+        file.write_all_at(&bytes, 0).unwrap();
+        file.sync_all().unwrap();
+        rustix::fs::fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+        // That one has nothing but its page cache.
+        let forgets = rustix::fs::fstatfs(&file).unwrap().f_type as i64 != TMPFS;
+        let mut read = vec![0; 10_000];
+        for position in [0, 500_000, 990_000] {
+            let is_cached = read_exact_at(&file, &mut read, position, Source::PageCache);
+            match forgets {
+                true => assert_eq!(is_cached.unwrap_err().kind(), ErrorKind::WouldBlock),
+                false => is_cached.unwrap(),
+            }
+        }
+        bring_in(&file, 0, 2_000_000).unwrap();
+        for position in [0, 500_000, 990_000] {
+            read_exact_at(&file, &mut read, position, Source::PageCache).unwrap();
+            assert_eq!(read, bytes[position as usize..][..10_000]);
+            assert!(is_cached(&file, position));
+        }
+        let behind = read_exact_at(&file, &mut read, 995_000, Source::PageCache);
+        assert_eq!(behind.unwrap_err().kind(), ErrorKind::UnexpectedEof);
+        assert!(is_cached(&file, 5_000_000), "there is nothing to wait for");
+    }
+
+    #[test]
+    fn the_disk_gives_what_the_page_cache_has_not() {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(b"records", 0).unwrap();
+        file.sync_all().unwrap();
+        rustix::fs::fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+        let mut read = [0; 7];
+        read_exact_at(&file, &mut read, 0, Source::Disk).unwrap();
+        assert_eq!(&read, b"records");
+        assert!(Source::Disk.expect_disk().is_ok() && Source::PageCache.expect_disk().is_err());
+    }
+}
