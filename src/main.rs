@@ -73,7 +73,7 @@ enum Command {
     /// Print what is in the files of a log
     DumpLog(DumpLog),
     /// Load a broker, and measure it
-    Bench(Bench),
+    Bench(Box<Bench>),
     /// Do the least that a broker can do, for measurements
     #[command(hide = true)]
     Floor(Floor),

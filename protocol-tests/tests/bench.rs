@@ -112,3 +112,27 @@ async fn without_acks_what_was_sent_is_counted() {
     assert_eq!(outcome.totals.consumed, outcome.totals.records);
     node.stop().await;
 }
+
+#[tokio::test]
+async fn transactions_are_committed_and_their_records_consumed() {
+    let node = Node::start().await;
+    let workload = Workload {
+        records_per_transaction: Some(30),
+        partitions_per_transaction: Some(3),
+        ..short()
+    };
+    let outcome = measure(&node, workload).await;
+    assert!(outcome.errors.is_empty(), "{:?}", outcome.errors);
+    assert_eq!(outcome.totals.consumed, outcome.totals.records);
+    let transactions = outcome.totals.transactions;
+    assert!(transactions > 2 && !outcome.transaction_ends.is_empty());
+    assert!(outcome.totals.records <= 30 * transactions);
+    // A marker in each of three partitions, but that the last transaction of both producers may be cut short.
+    let markers = outcome.logged - outcome.totals.records;
+    let whole = 3 * transactions;
+    assert!(
+        (whole - 4..=whole).contains(&markers),
+        "{markers} of {whole}"
+    );
+    node.stop().await;
+}

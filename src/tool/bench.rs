@@ -18,6 +18,7 @@ mod report;
 mod requests;
 mod run;
 mod schedule;
+mod transactions;
 mod workload;
 
 use std::path::{Path, PathBuf};

@@ -134,7 +134,9 @@ impl Template {
             leader_epoch: LeaderEpoch::UNKNOWN,
             magic: MAGIC,
             crc: 0,
-            attributes: Attributes::default().with_compression(self.codec.compression()),
+            attributes: Attributes::default()
+                .with_compression(self.codec.compression())
+                .with_transactional(batch.transactional),
             last_offset_delta: count - 1,
             base_timestamp: batch.timestamp,
             max_timestamp: batch.timestamp,
@@ -154,6 +156,7 @@ pub(super) struct Outline<'a> {
     pub count: u32,
     pub timestamp: Timestamp,
     pub producer: Producer,
+    pub transactional: bool,
     pub entries: &'a [Entry],
 }
 
@@ -235,6 +238,7 @@ mod tests {
                 epoch: ProducerEpoch(1),
                 base_sequence: 30,
             },
+            transactional: true,
             entries,
         };
         template.write(&mut out, false, &batch);
@@ -275,6 +279,7 @@ mod tests {
             let batch = written(&template, 130, &entries);
             assert_eq!(batch.header.compression(), Ok(compression));
             assert_eq!(batch.header.record_count, 130);
+            assert!(batch.header.is_transactional());
             assert_eq!(batch.header.last_sequence(), 30 + 129);
             let records: Vec<_> = batch.records().unwrap().map(Result::unwrap).collect();
             assert_eq!(records.len(), 130);
@@ -299,6 +304,7 @@ mod tests {
             count: 200,
             timestamp: Timestamp(0),
             producer: Producer::NONE,
+            transactional: false,
             entries: &[],
         };
         template.write(&mut out, true, &outline);

@@ -171,6 +171,7 @@ impl Lane {
             max_wait_ms: i32::try_from(workload.fetch_max_wait.as_millis()).unwrap_or(i32::MAX),
             min_bytes: workload.fetch_min_bytes,
             max_bytes: workload.fetch_max_bytes,
+            isolation_level: i8::from(workload.records_per_transaction.is_some()),
             session_id: self.session.0,
             session_epoch: self.session.1,
             topics: named.then_some(topic).into_iter().collect(),

@@ -32,6 +32,7 @@ pub(super) struct Meter {
     pub window: Window,
     slots: Vec<Slot>,
     errors: Mutex<BTreeMap<String, u64>>,
+    end_latency: Mutex<Histogram<u64>>,
     /// All producers have ended.
     pub produced: AtomicBool,
 }
@@ -43,6 +44,8 @@ pub(super) struct Slot {
     pub records: AtomicU64,
     /// Records that were refused, or not answered in time.
     pub failed: AtomicU64,
+    /// Transactions that were ended.
+    pub transactions: AtomicU64,
     pub fetch_requests: AtomicU64,
     pub consumed: AtomicU64,
     /// Bytes of record batches in Fetch answers.
@@ -57,6 +60,7 @@ impl Slot {
             produce_requests: AtomicU64::new(0),
             records: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            transactions: AtomicU64::new(0),
             fetch_requests: AtomicU64::new(0),
             consumed: AtomicU64::new(0),
             fetched_bytes: AtomicU64::new(0),
@@ -76,6 +80,7 @@ pub struct Counts {
     pub produce_requests: u64,
     pub records: u64,
     pub failed: u64,
+    pub transactions: u64,
     pub fetch_requests: u64,
     pub consumed: u64,
     pub fetched_bytes: u64,
@@ -91,6 +96,7 @@ impl Counts {
             produce_requests: self.produce_requests - earlier.produce_requests,
             records: self.records - earlier.records,
             failed: self.failed - earlier.failed,
+            transactions: self.transactions - earlier.transactions,
             fetch_requests: self.fetch_requests - earlier.fetch_requests,
             consumed: self.consumed - earlier.consumed,
             fetched_bytes: self.fetched_bytes - earlier.fetched_bytes,
@@ -104,6 +110,7 @@ impl Meter {
             window,
             slots: (0..SLOTS).map(|_| Slot::new()).collect(),
             errors: Mutex::default(),
+            end_latency: Mutex::new(histogram()),
             produced: AtomicBool::new(false),
         }
     }
@@ -146,6 +153,20 @@ impl Meter {
         }
     }
 
+    /// Counts a transaction whose end was asked for at `begun` and answered at `now`.
+    pub(super) fn ended(&self, slot: &Slot, begun: u64, now: u64) {
+        add(&slot.transactions, 1);
+        if self.window.holds(begun) {
+            let mut latency = self.end_latency.lock().expect("no holder panics");
+            let _ = latency.record(now.saturating_sub(begun).min(NANOS_MAX));
+        }
+    }
+
+    /// How long the ends of transactions took.
+    pub(super) fn end_latency(&self) -> Histogram<u64> {
+        self.end_latency.lock().expect("no holder panics").clone()
+    }
+
     /// Counts records that failed, by the name of the error.
     pub(super) fn failed(&self, slot: &Slot, error: &str, count: u64) {
         add(&slot.failed, count);
@@ -169,6 +190,7 @@ impl Meter {
             produce_requests: sum(|slot| &slot.produce_requests),
             records: sum(|slot| &slot.records),
             failed: sum(|slot| &slot.failed),
+            transactions: sum(|slot| &slot.transactions),
             fetch_requests: sum(|slot| &slot.fetch_requests),
             consumed: sum(|slot| &slot.consumed),
             fetched_bytes: sum(|slot| &slot.fetched_bytes),

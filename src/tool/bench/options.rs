@@ -98,6 +98,12 @@ struct Producing {
     /// Batches for different partitions in a request
     #[arg(long, value_name = "COUNT")]
     partitions_per_request: Option<u32>,
+    /// Write in transactions, and commit after so many records
+    #[arg(long, value_name = "COUNT")]
+    records_per_transaction: Option<u32>,
+    /// The partitions that each transaction writes to; without it all of the producer's
+    #[arg(long, value_name = "COUNT")]
+    partitions_per_transaction: Option<u32>,
 }
 
 #[derive(Args, Debug)]
@@ -191,6 +197,12 @@ impl Producing {
             &mut workload.partitions_per_request,
             self.partitions_per_request,
         );
+        if self.records_per_transaction.is_some() {
+            workload.records_per_transaction = self.records_per_transaction;
+        }
+        if self.partitions_per_transaction.is_some() {
+            workload.partitions_per_transaction = self.partitions_per_transaction;
+        }
         Ok(())
     }
 }

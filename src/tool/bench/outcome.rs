@@ -55,6 +55,8 @@ pub struct Outcome {
     pub backlog: u64,
     pub produce: Histogram<u64>,
     pub end_to_end: Histogram<u64>,
+    /// Of the ends of transactions.
+    pub transaction_ends: Histogram<u64>,
     pub samples: Vec<Sample>,
     pub broker: Option<Cost>,
     /// This program's own.
@@ -129,6 +131,11 @@ impl Outcome {
                 format!("{rate:.0} records/s, {megabytes:.1} MB/s, {requests:.0} requests/s"),
             );
             tell("latency", quantiles_text(&self.produce));
+        }
+        if self.counts.transactions > 0 {
+            let rate = self.per_second(self.counts.transactions);
+            tell("transactions", format!("{rate:.0}/s"));
+            tell("commit", quantiles_text(&self.transaction_ends));
         }
         if self.workload.has_consumers() {
             let rate = self.consume_rate();
@@ -224,6 +231,9 @@ impl Outcome {
             "seconds": self.window.as_secs_f64(),
             "publishRate": self.publish_rate(),
             "consumeRate": self.consume_rate(),
+            "transactionRate": self.per_second(self.counts.transactions),
+            "commitLatency50pct": milliseconds(&self.transaction_ends, 0.5),
+            "commitLatency99pct": milliseconds(&self.transaction_ends, 0.99),
             "requestRate": self.per_second(self.counts.requests()),
             "records": self.totals.records,
             "consumed": self.totals.consumed,
@@ -309,6 +319,7 @@ pub(super) mod tests {
             produce_requests: 10 * times,
             records: 100 * times,
             failed: times,
+            transactions: 5 * times,
             fetch_requests: 10 * times,
             consumed: 90 * times,
             fetched_bytes: 110_000 * times,
@@ -344,6 +355,7 @@ pub(super) mod tests {
             samples: vec![sample(1), sample(2)],
             produce: produce.clone(),
             end_to_end: end_to_end.clone(),
+            transaction_ends: produce.clone(),
             broker: Some(Cost {
                 cpu: Duration::from_millis(38),
                 resident_bytes: 20_000_000,
@@ -359,6 +371,8 @@ pub(super) mod tests {
         let expected = "a <name>: 2.0 s
   produced     100 records/s, 0.1 MB/s, 10 requests/s
   latency      p50 500.171, p99 990.380, p99.9 999.293, p99.99 1000.000, max 1000.341 ms
+  transactions 5/s
+  commit       p50 500.171, p99 990.380, p99.9 999.293, p99.99 1000.000, max 1000.341 ms
   consumed     90 records/s, 0.1 MB/s, 10 requests/s
   end to end   p50 1000.341, p99 1980.760, p99.9 1998.586, p99.99 2000.683, max 2000.683 ms
   broker       0.02 CPUs, 100.00 s/GB, 950.0 µs/request, 20 MB resident (at most 21)
@@ -394,6 +408,8 @@ pub(super) mod tests {
             500.0,
         );
         assert_eq!(json["dohle"]["loggedRecords"], 300);
+        assert_eq!(json["dohle"]["transactionRate"], 5.0);
+        near(&json["dohle"]["commitLatency99pct"], 990.0);
         near(&json["dohle"]["broker"]["cpuMicrosPerRequest"], 950.0);
         assert_eq!(json["dohle"]["client"], Value::Null);
     }

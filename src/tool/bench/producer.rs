@@ -12,11 +12,12 @@ use super::meter::{Meter, Sent, Slot, add};
 use super::plan::{CLIENT_ID, Plan, TIMEOUT_MS, Topic};
 use super::requests::{self, Requests};
 use super::schedule::{Next, Pace, nanos};
+use super::transactions::{Identity, Transactions};
 use super::workload::{KEY_LEN, KeyDistributor, Workload};
 use crate::error_code::ErrorCode;
 use crate::ids::{PartitionIndex, ProducerEpoch, ProducerId};
 use crate::messages::{
-    InitProducerIdRequest, Message, ProduceRequest, ProduceResponse, Request, ResponseHeader,
+    InitProducerIdRequest, Message, ProduceRequest, ProduceResponse, Request, ResponseHeader, text,
 };
 use crate::record::Producer;
 use crate::record::batch::increment_sequence;
@@ -47,10 +48,13 @@ pub(super) struct Lane {
     requests: Requests,
     partitions: Vec<Partition>,
     /// Where the next batch of records without keys goes.
-    next_partition: usize,
+    turns: Turns,
     keys: Keys,
     /// An idempotent producer's; sequences are the partitions' own.
-    identity: Option<(ProducerId, ProducerEpoch)>,
+    identity: Option<Identity>,
+    transactions: Option<Transactions>,
+    /// Records in a batch.
+    batch_max: u32,
     /// Records in a request.
     capacity: u32,
     /// The batches of the request that is being made; the first `filled` count.
@@ -82,19 +86,25 @@ struct Flight {
 }
 
 impl Lane {
-    /// Connects to the leader of these partitions.
+    /// Connects to the leader of these partitions, as a topic's producer of that number.
     pub(super) async fn open(
         client: &mut Client,
         plan: &Arc<Plan>,
         topic: &Topic,
-        leader: i32,
-        partitions: Vec<PartitionIndex>,
+        (leader, partitions): (i32, Vec<PartitionIndex>),
+        number: usize,
     ) -> Result<Lane, client::Error> {
         let workload = &plan.workload;
-        let identity = match workload.idempotent {
-            true => Some(producer_id(client).await?),
-            false => None,
-        };
+        let mut transactions = None;
+        let mut identity = None;
+        let transactional_id = format!("{}-{leader}-{number}", topic.name);
+        if let Some(records) = workload.records_per_transaction {
+            let opened = Transactions::open(client, &transactional_id, records).await?;
+            transactions = Some(opened.0);
+            identity = Some(opened.1);
+        } else if workload.idempotent {
+            identity = Some(producer_id(client).await?);
+        }
         let address = client.broker_address(leader).unwrap_or("?").to_owned();
         let connection = client.connect(leader).await?;
         let version = connection.version::<ProduceRequest>()?;
@@ -102,19 +112,30 @@ impl Lane {
             name: &topic.name,
             id: topic.id,
         };
-        let answers = (workload.acks, TIMEOUT_MS);
-        let requests = Requests::new(CLIENT_ID, version, &named, answers)?;
+        let terms = requests::Terms {
+            transactional_id: transactions.is_some().then(|| text(&transactional_id)),
+            acks: workload.acks,
+            timeout_ms: TIMEOUT_MS,
+        };
+        let requests = Requests::new(CLIENT_ID, version, &named, &terms)?;
         let link = Link::new(connection.into_stream(), plan.epoch);
         let keys = Keys::new(workload.key_distributor, &partitions, topic.leaders.len());
+        let span = match workload.partitions_per_transaction {
+            Some(span) => partitions.len().min(span as usize),
+            None => partitions.len(),
+        };
+        let batch_max = plan.template.records_max().min(workload.batch_share());
         Ok(Lane {
             plan: Arc::clone(plan),
             link: link.map_err(|source| io(&address, source))?,
             address,
             requests,
-            next_partition: 0,
+            turns: Turns::new(number, span, partitions.len()),
             keys,
             identity,
-            capacity: capacity(workload, plan.template.records_max(), partitions.len()),
+            transactions,
+            batch_max,
+            capacity: capacity(workload, batch_max, span),
             batches: partitions.iter().map(|_| Batch::default()).collect(),
             partitions: partitions
                 .into_iter()
@@ -133,11 +154,6 @@ impl Lane {
         self.partitions.len()
     }
 
-    /// Has the first batch go to another partition than that of other producers.
-    pub(super) fn begin_at(&mut self, partition: usize) {
-        self.next_partition = partition % self.partitions.len();
-    }
-
     /// Sends until it is time, or the limit is reached, and waits for the answers. Returns how many records were due
     /// and could not be sent.
     pub(super) async fn run(&mut self, task: &Task, slot: &Slot) -> Result<u64, client::Error> {
@@ -152,6 +168,7 @@ impl Lane {
                 rest_sent = true;
                 self.send_rest(task, slot, now);
             }
+            self.end_transaction(task, slot, ended).await?;
             let mut wake = match ended {
                 true => give_up,
                 false => self.send_due(task, slot, now).min(task.until),
@@ -195,11 +212,10 @@ impl Lane {
     fn send_due(&mut self, task: &Task, slot: &Slot, now: u64) -> u64 {
         let linger = nanos(self.plan.workload.linger);
         while self.flying.len() < self.plan.workload.max_in_flight {
-            let left = task.limit - self.sent;
-            if left == 0 {
+            let capacity = self.room(task);
+            if capacity == 0 {
                 return u64::MAX;
             }
-            let capacity = self.capacity.min(u32::try_from(left).unwrap_or(u32::MAX));
             match task.pace.next(self.sent, capacity, linger, now) {
                 Next::WaitUntil(at) => return at,
                 Next::Send(count) => self.send(task, slot, count, now),
@@ -211,12 +227,49 @@ impl Lane {
     /// At the end of an open loop, what lingers goes out: no more than a request.
     fn send_rest(&mut self, task: &Task, slot: &Slot, now: u64) {
         let has_room = self.flying.len() < self.plan.workload.max_in_flight;
-        if task.pace == Pace::Unlimited || self.sent >= task.limit || !has_room {
+        let capacity = self.room(task);
+        if task.pace == Pace::Unlimited || capacity == 0 || !has_room {
             return;
         }
-        if let Next::Send(count) = task.pace.next(self.sent, self.capacity, 0, task.until - 1) {
+        if let Next::Send(count) = task.pace.next(self.sent, capacity, 0, task.until - 1) {
             self.send(task, slot, count, now);
         }
+    }
+
+    /// Records that the next request may hold.
+    fn room(&self, task: &Task) -> u32 {
+        let left = u32::try_from(task.limit - self.sent).unwrap_or(u32::MAX);
+        let open = self
+            .transactions
+            .as_ref()
+            .map_or(u32::MAX, Transactions::room);
+        self.capacity.min(left).min(open)
+    }
+
+    /// Ends the transaction that is full and answered, or, at the end, the one that is open.
+    async fn end_transaction(
+        &mut self,
+        task: &Task,
+        slot: &Slot,
+        ended: bool,
+    ) -> Result<(), client::Error> {
+        let (Some(transactions), Some(identity)) = (&mut self.transactions, self.identity) else {
+            return Ok(());
+        };
+        let Some(end) = transactions
+            .end_due(ended)
+            .filter(|_| self.flying.is_empty())
+        else {
+            return Ok(());
+        };
+        let begun = self.plan.epoch.now();
+        self.identity = Some(transactions.end(end, identity).await?);
+        task.meter.ended(slot, begun, self.plan.epoch.now());
+        for partition in &mut self.partitions {
+            partition.next_sequence = 0;
+        }
+        self.turns.begin_next();
+        Ok(())
     }
 
     fn send(&mut self, task: &Task, slot: &Slot, wanted: u32, now: u64) {
@@ -235,9 +288,9 @@ impl Lane {
         let mut number = self.sent;
         let mut left = wanted;
         while left > 0 {
-            let count = left.min(self.plan.template.records_max());
+            let count = left.min(self.batch_max);
             let batch = &mut self.batches[self.filled];
-            batch.partition = self.next_partition;
+            batch.partition = self.turns.take();
             batch.count = count;
             batch.entries.clear();
             if needs_entries {
@@ -248,7 +301,6 @@ impl Lane {
                 let numbers = number..number + u64::from(count);
                 batch.entries.extend(numbers.map(entry));
             }
-            self.next_partition = (self.next_partition + 1) % self.partitions.len();
             self.filled += 1;
             number += u64::from(count);
             left -= count;
@@ -310,6 +362,7 @@ impl Lane {
                 count: batch.count,
                 timestamp,
                 producer,
+                transactional: self.transactions.is_some(),
                 entries: &batch.entries,
             };
             let flexible = self.requests.is_flexible();
@@ -324,6 +377,9 @@ impl Lane {
             at: now,
         };
         self.sent += u64::from(count);
+        if let Some(transactions) = &mut self.transactions {
+            transactions.add(count);
+        }
         self.flying.push_back(Flight {
             correlation_id,
             sent,
@@ -364,9 +420,10 @@ impl Lane {
         })
     }
 
-    /// Counts what came of a request. A refusal ends an idempotent producer, whose sequences have a gap then.
+    /// Counts what came of a request. A refusal ends an idempotent producer, whose sequences have a gap then, and the
+    /// transaction of a transactional one.
     fn landed(
-        &self,
+        &mut self,
         task: &Task,
         slot: &Slot,
         (flight, response): (Flight, &ProduceResponse),
@@ -382,7 +439,9 @@ impl Lane {
             if matches!(code, ErrorCode::None | ErrorCode::DuplicateSequenceNumber) {
                 continue;
             }
-            if self.identity.is_some() {
+            if let Some(transactions) = &mut self.transactions {
+                transactions.break_off();
+            } else if self.identity.is_some() {
                 return Err(client::Error::Refused {
                     what: format!("partition {} of an idempotent producer", result.index),
                     code,
@@ -452,6 +511,41 @@ async fn producer_id(client: &mut Client) -> Result<(ProducerId, ProducerEpoch),
     }
 }
 
+/// The partitions to which batches without keys go, in turn: within a transaction a part of them.
+#[derive(Debug)]
+struct Turns {
+    all: usize,
+    span: usize,
+    first: usize,
+    taken: usize,
+}
+
+impl Turns {
+    /// Producers begin at different ones.
+    fn new(number: usize, span: usize, all: usize) -> Turns {
+        Turns {
+            all,
+            span,
+            first: if span < all { number * span } else { number } % all,
+            taken: 0,
+        }
+    }
+
+    fn take(&mut self) -> usize {
+        let partition = (self.first + self.taken) % self.all;
+        self.taken = (self.taken + 1) % self.span;
+        partition
+    }
+
+    /// The next transaction goes on with others, where this one had a part of them.
+    fn begin_next(&mut self) {
+        if self.span < self.all {
+            self.first = (self.first + self.span) % self.all;
+            self.taken = 0;
+        }
+    }
+}
+
 /// The keys whose partitions are a lane's, in the order in which they are used.
 struct Keys {
     keys: Vec<(usize, [u8; KEY_LEN])>,
@@ -513,6 +607,21 @@ mod tests {
             }
         }
         assert!(Keys::new(KeyDistributor::NoKey, &partitions, 5).is_empty());
+    }
+
+    #[test]
+    fn transactions_go_round_the_partitions() {
+        let mut turns = Turns::new(1, 2, 5);
+        let transaction = |turns: &mut Turns| {
+            let taken = [turns.take(), turns.take(), turns.take()];
+            turns.begin_next();
+            taken
+        };
+        assert_eq!(transaction(&mut turns), [2, 3, 2]);
+        assert_eq!(transaction(&mut turns), [4, 0, 4]);
+        let mut whole = Turns::new(7, 5, 5);
+        let taken: Vec<usize> = (0..3).flat_map(|_| transaction(&mut whole)).collect();
+        assert_eq!(taken, [2, 3, 4, 0, 1, 2, 3, 4, 0]);
     }
 
     #[test]

@@ -79,11 +79,12 @@ fn latency_table(outcome: &Outcome) -> String {
 
 /// The kinds of latency that were measured.
 fn kinds(outcome: &Outcome) -> impl Iterator<Item = (&'static str, &Histogram<u64>)> {
-    let both = [
+    let all = [
         ("produce", &outcome.produce),
         ("end to end", &outcome.end_to_end),
+        ("commit", &outcome.transaction_ends),
     ];
-    both.into_iter()
+    all.into_iter()
         .filter(|(_, histogram)| !histogram.is_empty())
 }
 

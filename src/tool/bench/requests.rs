@@ -15,6 +15,13 @@ pub(super) struct Requests {
     flexible: bool,
 }
 
+/// What a Produce request says before its topics.
+pub(super) struct Terms {
+    pub transactional_id: Option<StrBytes>,
+    pub acks: i16,
+    pub timeout_ms: i32,
+}
+
 /// What a Produce request says of its topic.
 pub(super) struct Topic<'a> {
     pub name: &'a str,
@@ -26,7 +33,7 @@ impl Requests {
         client_id: &str,
         version: i16,
         topic: &Topic<'_>,
-        (acks, timeout_ms): (i16, i32),
+        terms: &Terms,
     ) -> Result<Requests, EncodeError> {
         let header = RequestHeader {
             request_api_key: ProduceRequest::KEY,
@@ -38,9 +45,9 @@ impl Requests {
         let mut out = Writer::new();
         out.put_i32(0);
         header.write(&mut out)?;
-        put_text(&mut out, flexible, None);
-        out.put_i16(acks);
-        out.put_i32(timeout_ms);
+        put_text(&mut out, flexible, terms.transactional_id.as_ref());
+        out.put_i16(terms.acks);
+        out.put_i32(terms.timeout_ms);
         put_count(&mut out, flexible, 1);
         if version >= 13 {
             out.put_slice(topic.id.as_bytes());
@@ -149,6 +156,7 @@ mod tests {
             ..TopicProduceData::default()
         };
         let request = ProduceRequest {
+            transactional_id: Some(text("a producer")),
             acks: -1,
             timeout_ms: 4000,
             topic_data: vec![topic],
@@ -180,12 +188,18 @@ mod tests {
             count: 1,
             timestamp: Timestamp(5),
             producer: Producer::NONE,
+            transactional: true,
             entries: &[],
         };
         let id = uuid::Uuid::from_u128(0x1234_5678);
+        let terms = Terms {
+            transactional_id: Some(text("a producer")),
+            acks: -1,
+            timeout_ms: 4000,
+        };
         for version in ProduceRequest::VERSIONS {
             let topic = Topic { name: "topic", id };
-            let requests = Requests::new("client", version, &topic, (-1, 4000)).unwrap();
+            let requests = Requests::new("client", version, &topic, &terms).unwrap();
             let mut out = Writer::new();
             out.put_slice(b"an earlier one");
             let begun = requests.begin(&mut out, 77, 2);

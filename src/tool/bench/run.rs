@@ -111,6 +111,7 @@ impl Run {
         drain(&mut end_to_end, &mut outcome.end_to_end);
         outcome.totals = meter.counts();
         outcome.errors = meter.errors();
+        outcome.transaction_ends = meter.end_latency();
         outcome.unsent = unsent;
         drop(idle);
         let ends = end_offsets(client, topics).await?;
@@ -167,9 +168,9 @@ async fn open_producers(
             let by_leader = topic.by_leader(is_own);
             let all: usize = by_leader.values().map(Vec::len).sum();
             for (leader, partitions) in by_leader {
-                let mut lane =
-                    producer::Lane::open(client, plan, topic, leader, partitions).await?;
-                lane.begin_at(producer);
+                let lane =
+                    producer::Lane::open(client, plan, topic, (leader, partitions), producer)
+                        .await?;
                 let rate = workload.producer_rate / f64::from(workload.producers());
                 let share = lane.partitions() as f64 / all as f64;
                 lanes.push((lane, rate * share));
@@ -312,6 +313,7 @@ impl Watch<'_> {
             backlog: self.backlog,
             produce,
             end_to_end,
+            transaction_ends: histogram(),
             samples,
             broker: cost(|reading| reading.broker),
             client: cost(|reading| reading.client),

@@ -77,6 +77,10 @@ pub struct Workload {
     pub max_in_flight: usize,
     /// Batches of different partitions in a request.
     pub partitions_per_request: u32,
+    /// Producers are transactional, and commit after so many records.
+    pub records_per_transaction: Option<u32>,
+    /// A transaction has records in so many of a producer's partitions; the next one goes on with others.
+    pub partitions_per_transaction: Option<u32>,
 
     pub subscriptions_per_topic: u32,
     pub consumers_per_subscription: u32,
@@ -122,6 +126,8 @@ impl Default for Workload {
             idempotent: false,
             max_in_flight: 5,
             partitions_per_request: 1,
+            records_per_transaction: None,
+            partitions_per_transaction: None,
             subscriptions_per_topic: 1,
             consumers_per_subscription: 1,
             fetch_min_bytes: 1,
@@ -157,6 +163,13 @@ impl Workload {
             .max(1)
     }
 
+    /// The most records in a batch by which a transaction comes to have all of its partitions.
+    pub(super) fn batch_share(&self) -> u32 {
+        let partitions = self.partitions_per_transaction.unwrap_or(1).max(1);
+        let records = self.records_per_transaction.unwrap_or(u32::MAX);
+        records.div_ceil(partitions).max(1)
+    }
+
     pub fn producers(&self) -> u32 {
         self.topics * self.producers_per_topic
     }
@@ -176,6 +189,14 @@ impl Workload {
                 "partitions per request",
                 u64::from(self.partitions_per_request),
             ),
+            (
+                "records in a transaction",
+                self.records_per_transaction.unwrap_or(1).into(),
+            ),
+            (
+                "partitions in a transaction",
+                self.partitions_per_transaction.unwrap_or(1).into(),
+            ),
             ("seconds", self.duration.as_nanos() as u64),
         ];
         if let Some((what, _)) = positive.iter().find(|(_, value)| *value == 0) {
@@ -187,7 +208,15 @@ impl Workload {
         if self.read_repeatedly && self.consumer_backlog_bytes == 0 {
             return Err(String::from("reading repeatedly needs a backlog to read"));
         }
-        if self.idempotent && (self.acks != -1 || self.max_in_flight > 5) {
+        let transactional = self.records_per_transaction.is_some();
+        if self.partitions_per_transaction.is_some()
+            && (!transactional || self.key_distributor != KeyDistributor::NoKey)
+        {
+            return Err(String::from(
+                "partitions of transactions need transactions, of records without keys",
+            ));
+        }
+        if (self.idempotent || transactional) && (self.acks != -1 || self.max_in_flight > 5) {
             return Err(String::from(
                 "idempotence needs acks=all and at most 5 requests in flight",
             ));
