@@ -9,6 +9,7 @@ use rustix::net::SendFlags;
 use uuid::Uuid;
 
 use super::partition::Found;
+use super::work::work;
 use super::{Topic, Topics, control, malformed};
 use crate::error_code::ErrorCode;
 use crate::messages::{FetchRequest, ProduceRequest, Request};
@@ -102,6 +103,7 @@ impl<'a> Answers<'a> {
                 let index = walk.i32()?;
                 let batch = walk.bytes()?;
                 walk.no_tags()?;
+                work(batch);
                 let partition = topic.partition(index).ok_or_else(malformed)?;
                 let (code, offset) = match partition.append(batch)? {
                     Some(offset) => (ErrorCode::None, offset),
@@ -145,6 +147,7 @@ impl<'a> Answers<'a> {
             self.put_count(partitions);
             for _ in 0..partitions {
                 let asked = Asked::read(&mut walk)?;
+                work(topic.id.as_bytes());
                 let partition = topic.partition(asked.index).ok_or_else(malformed)?;
                 let found = partition.find(asked.offset, asked.max_bytes.min(left));
                 left = left.saturating_sub(found.len);
