@@ -147,6 +147,7 @@ pub const BROKER_KEYS: &[Key] = &[
     long("log.dir.failure.timeout.ms", "30000").min(1).acts(),
     unset(Kind::List, "log.dirs").filled(&[]).acts(),
     string("log.flush.acks", "none").one_of(&["none", "all"]).own().acts(),
+    long("log.flush.interval.bytes", "8388608").min(1).own().acts(),
     long("log.flush.interval.messages", "9223372036854775807").min(1).cluster_wide().acts(),
     unset(Kind::Long, "log.flush.interval.ms").cluster_wide().acts(),
     int("log.flush.offset.checkpoint.interval.ms", "60000").min(0).acts(),

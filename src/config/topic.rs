@@ -152,6 +152,11 @@ impl TopicSettings<'_> {
         self.settings.string("log.flush.acks") == Some("all")
     }
 
+    /// The broker's `log.flush.interval.bytes`.
+    pub fn flush_bytes(&self) -> i64 {
+        self.settings.long("log.flush.interval.bytes")
+    }
+
     /// The broker's `log.verify.on.read`.
     pub fn verifies_on_read(&self) -> bool {
         self.settings.boolean("log.verify.on.read")

@@ -299,15 +299,20 @@ impl Log {
             records += i64::from(header.last_offset_delta) + 1;
             tail.end_offset = header.next_offset();
         }
+        let bytes = position - segment.size();
         tail.position = position;
         segment.publish(position);
         self.records_since_flush
             .fetch_add(records, Ordering::Relaxed);
+        self.bytes_since_flush
+            .fetch_add(bytes as i64, Ordering::Relaxed);
         self.end_offset.store(tail.end_offset.0, Ordering::Release);
     }
 
     fn is_flush_due(&self) -> bool {
-        self.records_since_flush.load(Ordering::Relaxed) >= self.config.load().flush_messages
+        let config = self.config.load();
+        self.records_since_flush.load(Ordering::Relaxed) >= config.flush_messages
+            || self.bytes_since_flush.load(Ordering::Relaxed) >= config.flush_bytes
     }
 
     fn assign_epoch(

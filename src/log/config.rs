@@ -30,6 +30,8 @@ pub struct LogConfig {
     pub compact: bool,
     /// `flush.messages`: fsync after this many records.
     pub flush_messages: i64,
+    /// `log.flush.interval.bytes`: fsync after this many bytes.
+    pub flush_bytes: i64,
     /// `flush.ms`: fsync after this time.
     pub flush_ms: i64,
     /// `min.compaction.lag.ms`.
@@ -64,6 +66,7 @@ impl Default for LogConfig {
             delete: true,
             compact: false,
             flush_messages: i64::MAX,
+            flush_bytes: i64::MAX,
             flush_ms: i64::MAX,
             min_compaction_lag_ms: 0,
             max_compaction_lag_ms: i64::MAX,

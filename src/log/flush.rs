@@ -18,6 +18,7 @@ impl Log {
     /// is. After a failed fsync the log directory takes no more appends.
     pub fn flush(&self) -> Result<Offset, Error> {
         self.records_since_flush.store(0, Ordering::Relaxed);
+        self.bytes_since_flush.store(0, Ordering::Relaxed);
         self.flush_to(|| self.log_end_offset())
     }
 

@@ -135,6 +135,7 @@ pub struct Log {
     pub(super) offline: AtomicBool,
     /// Records that were appended since the last flush.
     pub(super) records_since_flush: AtomicI64,
+    pub(super) bytes_since_flush: AtomicI64,
     /// Held while the log is brought to the device, renamed or truncated.
     pub(super) flushing: Mutex<()>,
 }
@@ -273,6 +274,7 @@ impl Log {
             producers: Mutex::new(recovered.producers),
             offline: AtomicBool::new(false),
             records_since_flush: AtomicI64::new(0),
+            bytes_since_flush: AtomicI64::new(0),
             flushing: Mutex::default(),
         })
     }

@@ -62,6 +62,7 @@ impl PartitionConfig {
             delete: has("delete"),
             compact: has("compact"),
             flush_messages: topic.long("flush.messages"),
+            flush_bytes: topic.flush_bytes(),
             flush_ms: topic.long("flush.ms"),
             min_compaction_lag_ms: topic.long("min.compaction.lag.ms"),
             max_compaction_lag_ms: topic.long("max.compaction.lag.ms"),

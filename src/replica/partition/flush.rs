@@ -5,6 +5,7 @@
 //! | a segment that was rolled | the sealed segments | at once |
 //! | `flush.messages` | all | when there are so many records that are not on the device |
 //! | `flush.ms` | all | so long after the first of these |
+//! | `log.flush.interval.bytes` | all | when there are so many bytes that are not on the device, before the kernel finds so much to write back that who writes has to wait |
 //! | `log.flush.acks=all`, `flush.messages=1` | all | at once; appends made while the device works share the next fsync |
 //!
 //! With one of the last two the high watermark does not pass what is on the device ([`FlushBefore`]): no consumer sees

@@ -237,6 +237,24 @@ async fn flush_messages_counts_records() {
     assert_eq!(led.disk.syncs(), before);
 }
 
+#[tokio::test]
+async fn flush_bytes_counts_bytes() {
+    let batch = records(1).size() as i64;
+    let led = led(with_log(LogConfig {
+        flush_bytes: 3 * batch,
+        ..LogConfig::default()
+    }));
+    append(&led.partition, 1);
+    append(&led.partition, 1);
+    assert_eq!(led.partition.high_watermark(), Offset(2));
+    assert!(led.flushed(1).now_or_never().is_none());
+    append(&led.partition, 1);
+    led.flushed(3).await.unwrap();
+    let before = led.disk.syncs();
+    append(&led.partition, 1);
+    assert_eq!(led.disk.syncs(), before);
+}
+
 #[tokio::test(start_paused = true)]
 async fn flush_ms_counts_from_the_first_record_that_is_not_on_the_device() {
     let led = led(every_ms(5_000));
