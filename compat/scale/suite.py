@@ -3,6 +3,7 @@
 2,000 partitions; with --full 20,000 in topics of 100 and of 1,000 (Kafka: 5,000). The figures are printed with each test.
 """
 import pathlib
+import resource
 import time
 
 from harness.report import FAIL, PASS
@@ -12,7 +13,8 @@ BROKER = False
 LIMIT = 1800
 PARTITIONS = {"dohle": {False: 2_000, True: 20_000}, "kafka": {False: 2_000, True: 5_000}}
 EMPTY_KB = 4         # memory of a partition that nothing was ever written to
-OPEN_FILES = 4_500   # `max.open.segments` and what else a broker has open
+# Half of what a process may have open is for segments; and what else a broker has open.
+OPEN_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2 + 500
 IDLE_SECONDS = 10
 
 

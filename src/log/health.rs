@@ -125,7 +125,7 @@ fn is_shortage(error: &io::Error) -> bool {
     error.kind() == ErrorKind::OutOfMemory || is_out_of_descriptors(error)
 }
 
-fn is_out_of_descriptors(error: &io::Error) -> bool {
+pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
         Some(Errno::MFILE | Errno::NFILE)

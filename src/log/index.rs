@@ -16,6 +16,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::marker::PhantomData;
 use std::os::unix::fs::FileExt;
 
 use super::fs::Fs;
@@ -24,8 +25,8 @@ use crate::ids::{Offset, Timestamp};
 
 /// How far an offset may lie above its segment's base: an entry has 31 bits for it.
 pub(crate) const MAX_OFFSET_DELTA: i64 = i32::MAX as i64;
-/// Entries of one look-up's read.
-const BLOCK: usize = 512;
+/// Entries of one look-up's read. A partition that is written to holds as many in memory, in both indexes.
+const BLOCK: usize = 256;
 /// A sealed segment's index that leaves more than this behind its last entry is too short, unless it has gaps that are
 /// as wide between its entries.
 const UNINDEXED_MAX: u64 = 1 << 20;
@@ -141,9 +142,9 @@ impl Entry for TimeEntry {
 pub(crate) struct Index<E> {
     base: Offset,
     /// The first entry of each full block.
-    blocks: Vec<E>,
+    blocks: Packed<E>,
     /// The entries after the last full block.
-    tail: Vec<E>,
+    tail: Packed<E>,
     /// Entries that are in the file.
     written: usize,
 }
@@ -152,8 +153,8 @@ impl<E: Entry> Index<E> {
     pub(crate) fn empty(base: Offset) -> Index<E> {
         Index {
             base,
-            blocks: Vec::new(),
-            tail: Vec::new(),
+            blocks: Packed::empty(),
+            tail: Packed::empty(),
             written: 0,
         }
     }
@@ -211,7 +212,7 @@ impl<E: Entry> Index<E> {
     }
 
     pub(crate) fn last(&self) -> Option<E> {
-        self.tail.last().copied()
+        self.tail.last(self.base)
     }
 
     /// Adds an entry behind the others, in memory.
@@ -222,10 +223,10 @@ impl<E: Entry> Index<E> {
                 "a full block is written before the next entry"
             );
             // The tail keeps the newest entry, so that `last` needs no read, and never drops what is not written.
-            self.blocks.push(self.tail[0]);
-            self.tail.drain(..BLOCK);
+            self.blocks.push(self.tail.get(0, self.base), self.base);
+            self.tail.drop_first(BLOCK);
         }
-        self.tail.push(entry);
+        self.tail.push(entry, self.base);
     }
 
     /// Whether the entries in memory have to be written before the next is added.
@@ -249,13 +250,10 @@ impl<E: Entry> Index<E> {
         if pending == 0 {
             return Ok(());
         }
-        let mut bytes = Vec::with_capacity(pending * E::SIZE);
-        for entry in &self.tail[self.tail.len() - pending..] {
-            entry.write(self.base, &mut bytes);
-        }
+        let bytes = &self.tail.bytes[(self.tail.len() - pending) * E::SIZE..];
         fs.write_at(
             file,
-            &[IoSlice::new(&bytes)],
+            &[IoSlice::new(bytes)],
             (self.written * E::SIZE) as u64,
         )?;
         self.written = self.len();
@@ -269,30 +267,24 @@ impl<E: Entry> Index<E> {
         source: Source,
         is_at_or_before: impl Fn(&E) -> bool,
     ) -> io::Result<Option<E>> {
-        if self.tail.first().is_none_or(&is_at_or_before) {
-            let after = self.tail.partition_point(&is_at_or_before);
-            return Ok(after.checked_sub(1).map(|at| self.tail[at]));
+        let base = self.base;
+        if self
+            .tail
+            .first(base)
+            .is_none_or(|first| is_at_or_before(&first))
+        {
+            let after = self.tail.partition_point(base, &is_at_or_before);
+            return Ok(after.checked_sub(1).map(|at| self.tail.get(at, base)));
         }
-        let after = self.blocks.partition_point(&is_at_or_before);
+        let after = self.blocks.partition_point(base, &is_at_or_before);
         let (Some(block), Some(file)) = (after.checked_sub(1), file) else {
             return Ok(None);
         };
         let mut bytes = [0; BLOCK * ENTRY_MAX];
         let bytes = &mut bytes[..BLOCK * E::SIZE];
         page_cache::read_exact_at(file, bytes, (block * BLOCK * E::SIZE) as u64, source)?;
-        let mut found = None;
-        let (mut low, mut high) = (0, BLOCK);
-        while low < high {
-            let middle = usize::midpoint(low, high);
-            let entry = E::read(&bytes[middle * E::SIZE..], self.base);
-            if is_at_or_before(&entry) {
-                found = Some(entry);
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        Ok(found)
+        let after = partition_point(bytes, base, is_at_or_before);
+        Ok(after.checked_sub(1).map(|at| entry_at(bytes, at, base)))
     }
 
     /// Keeps only the entries for which `keep` holds; it must hold for a prefix of them.
@@ -302,18 +294,18 @@ impl<E: Entry> Index<E> {
         file: Option<&File>,
         keep: impl Fn(&E) -> bool,
     ) -> io::Result<()> {
-        while self.tail.first().is_none_or(|first| !keep(first)) {
-            let (Some(_), Some(file)) = (self.blocks.pop(), file) else {
+        let base = self.base;
+        while self.tail.first(base).is_none_or(|first| !keep(&first)) {
+            let (Some(_), Some(file)) = (self.blocks.last(base), file) else {
                 break;
             };
             let mut bytes = vec![0; BLOCK * E::SIZE];
-            file.read_exact_at(&mut bytes, (self.blocks.len() * BLOCK * E::SIZE) as u64)?;
-            self.tail = bytes
-                .chunks_exact(E::SIZE)
-                .map(|entry| E::read(entry, self.base))
-                .collect();
+            let block = self.blocks.len() - 1;
+            file.read_exact_at(&mut bytes, (block * BLOCK * E::SIZE) as u64)?;
+            self.blocks.truncate(block);
+            self.tail = Packed::of(bytes);
         }
-        self.tail.truncate(self.tail.partition_point(&keep));
+        self.tail.truncate(self.tail.partition_point(base, &keep));
         if self.written > self.len() {
             self.written = self.len();
         }
@@ -322,6 +314,86 @@ impl<E: Entry> Index<E> {
         }
         Ok(())
     }
+}
+
+/// Entries one behind the other as in the file, which is half of what they take up as values.
+#[derive(Debug)]
+struct Packed<E> {
+    bytes: Vec<u8>,
+    kind: PhantomData<E>,
+}
+
+impl<E: Entry> Packed<E> {
+    fn empty() -> Packed<E> {
+        Packed::of(Vec::new())
+    }
+
+    fn of(bytes: Vec<u8>) -> Packed<E> {
+        Packed {
+            bytes,
+            kind: PhantomData,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.bytes.len() / E::SIZE
+    }
+
+    fn get(&self, at: usize, base: Offset) -> E {
+        entry_at(&self.bytes, at, base)
+    }
+
+    fn first(&self, base: Offset) -> Option<E> {
+        (!self.bytes.is_empty()).then(|| self.get(0, base))
+    }
+
+    fn last(&self, base: Offset) -> Option<E> {
+        let at = self.len().checked_sub(1)?;
+        Some(self.get(at, base))
+    }
+
+    fn push(&mut self, entry: E, base: Offset) {
+        if self.bytes.len() == self.bytes.capacity() {
+            // A tail never has more than a block and one.
+            match (BLOCK + 1).saturating_sub(self.len()) {
+                0 => self.bytes.reserve(E::SIZE),
+                left => self
+                    .bytes
+                    .reserve_exact(left.min(self.len().max(1)) * E::SIZE),
+            }
+        }
+        entry.write(base, &mut self.bytes);
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.bytes.truncate(len * E::SIZE);
+    }
+
+    fn drop_first(&mut self, count: usize) {
+        self.bytes.drain(..count * E::SIZE);
+    }
+
+    fn partition_point(&self, base: Offset, holds: impl Fn(&E) -> bool) -> usize {
+        partition_point(&self.bytes, base, holds)
+    }
+}
+
+fn entry_at<E: Entry>(bytes: &[u8], at: usize, base: Offset) -> E {
+    E::read(&bytes[at * E::SIZE..], base)
+}
+
+/// How many of the entries `holds` is true for; it must be true for a prefix of them.
+fn partition_point<E: Entry>(bytes: &[u8], base: Offset, holds: impl Fn(&E) -> bool) -> usize {
+    let (mut low, mut high) = (0, bytes.len() / E::SIZE);
+    while low < high {
+        let middle = usize::midpoint(low, high);
+        if holds(&entry_at(bytes, middle, base)) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low
 }
 
 #[cfg(test)]
@@ -357,7 +429,7 @@ mod tests {
 
     #[test]
     fn every_entry_is_found_before_and_after_a_reload() {
-        for count in [0, 1, 511, 512, 513, 1024, 1025, 3000] {
+        for count in [0, 1, 255, 256, 257, 512, 513, 3000] {
             let file = tempfile::tempfile().unwrap();
             let mut index = filled(count, &file);
             index.write_pending(&Disk, &file).unwrap();
@@ -377,8 +449,16 @@ mod tests {
     }
 
     #[test]
+    fn what_stays_in_memory_is_a_block_of_bytes() {
+        let file = tempfile::tempfile().unwrap();
+        let index = filled(10_000, &file);
+        assert!(index.tail.bytes.capacity() <= (BLOCK + 1) * OffsetEntry::SIZE);
+        assert_eq!(index.blocks.len(), 10_000 / BLOCK);
+    }
+
+    #[test]
     fn truncation_keeps_the_entries_before() {
-        for keep in [0, 1, 511, 512, 513, 700, 1024, 1025, 1300] {
+        for keep in [0, 1, 255, 256, 257, 700, 1024, 1025, 1300] {
             let file = tempfile::tempfile().unwrap();
             let mut index = filled(1300, &file);
             index

@@ -26,8 +26,6 @@ use crate::ids::{LeaderEpoch, Offset, Timestamp};
 use crate::messages::Records;
 use arc_swap::ArcSwap;
 
-/// Segments with open files when nothing else is said.
-const OPEN_SEGMENTS: usize = 4096;
 /// Recent batches whose positions are remembered, so that reads at the end of the log look nothing up.
 const RECENT: usize = 16;
 
@@ -46,7 +44,7 @@ impl Default for Storage {
     fn default() -> Storage {
         Storage {
             fs: Arc::new(Disk),
-            open: Arc::new(OpenSegments::new(OPEN_SEGMENTS)),
+            open: Arc::new(OpenSegments::of_process()),
             health: Arc::default(),
             deleted: Arc::default(),
         }

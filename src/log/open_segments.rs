@@ -2,23 +2,33 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use arc_swap::ArcSwap;
+use rustix::process::Resource;
 
 use super::deleted::DeletedFiles;
 use super::error::Error;
 use super::fs::{Fs, Mode};
-use super::health::Health;
+use super::health::{Health, is_out_of_descriptors};
 use super::log::Storage;
 use super::segment::{Segment, lock};
 use crate::ids::Offset;
 
+/// Segments with open files when the process may have as many files open as it likes.
+const SEGMENTS_MAX: usize = 65_536;
+/// And at least, however few it may have.
+const SEGMENTS_MIN: usize = 64;
+/// The part of the files that are open that is closed when the process may open no more.
+const MADE_ROOM: usize = 8;
+
 /// The segments with open files, at most so many. One that has not been used since its last turn is closed when
 /// another needs room.
+///
+/// A segment in use has its `.log` file open; an index file only while an older part of it is read.
 #[derive(Debug)]
 pub struct OpenSegments {
     limit: usize,
@@ -30,6 +40,27 @@ impl OpenSegments {
         OpenSegments {
             limit: limit.max(1),
             queue: Mutex::default(),
+        }
+    }
+
+    /// Half of the files that the process may have open now; the others are for connections.
+    pub fn of_process() -> OpenSegments {
+        let files = rustix::process::getrlimit(Resource::Nofile).current;
+        let half = files.map_or(usize::MAX, |files| {
+            usize::try_from(files / 2).unwrap_or(usize::MAX)
+        });
+        OpenSegments::new(half.clamp(SEGMENTS_MIN, SEGMENTS_MAX))
+    }
+
+    /// Closes the files of an eighth of the segments, those that are open for longest.
+    fn make_room(&self) {
+        let oldest: Vec<Weak<Segment>> = {
+            let mut queue = lock(&self.queue);
+            let count = queue.len().div_ceil(MADE_ROOM);
+            queue.drain(..count).collect()
+        };
+        for segment in oldest.iter().filter_map(Weak::upgrade) {
+            segment.close_files();
         }
     }
 
@@ -98,6 +129,17 @@ impl Home {
     /// `<base offset>.<suffix>` in the log's directory.
     pub(crate) fn file(&self, base: Offset, suffix: &str) -> PathBuf {
         self.path.load().join(format!("{base:020}.{suffix}"))
+    }
+
+    /// Opens a file; where the process may open no more, others make room for it.
+    pub(super) fn open_file(&self, path: &Path, mode: Mode) -> io::Result<File> {
+        self.fs.open(path, mode).or_else(|error| {
+            if !is_out_of_descriptors(&error) {
+                return Err(error);
+            }
+            self.open.make_room();
+            self.fs.open(path, mode)
+        })
     }
 
     /// Brings a file to the device; the log directory is offline when that fails.

@@ -134,7 +134,8 @@ impl Segment {
             Mode::Write
         };
         self.expect_present()?;
-        let file = Arc::new(self.home.fs.open(&path, mode).map_err(Error::io(&path))?);
+        let file = self.home.open_file(&path, mode).map_err(Error::io(&path))?;
+        let file = Arc::new(file);
         if mode == Mode::Create {
             self.home.names_dirty.store(true, Ordering::Release);
         }
@@ -230,12 +231,11 @@ impl Segment {
         }
         self.write_full_blocks()?;
         let position = u32::try_from(position).expect("a segment is smaller than 4 GB");
-        self.with_index(&self.offsets, |index, _| {
+        self.with_entries(&self.offsets, |index| {
             index.push(OffsetEntry {
                 offset: header.last_offset(),
                 position,
             });
-            Ok(())
         })?;
         self.note_time(largest)
     }
@@ -244,20 +244,19 @@ impl Segment {
         let Some(largest) = largest.filter(|largest| largest.timestamp.0 >= 0) else {
             return Ok(());
         };
-        self.with_index(&self.times, |index, _| {
+        self.with_entries(&self.times, |index| {
             if index.last().is_none_or(|last| largest.follows(&last)) {
                 index.push(largest);
             }
-            Ok(())
         })
     }
 
     /// Entries in its offset index and in its time index.
     pub(crate) fn index_entries(self: &Arc<Self>) -> Result<(usize, usize), Error> {
-        let offsets = self.with_index(&self.offsets, |index, _| Ok(index.len()))?;
+        let offsets = self.with_entries(&self.offsets, |index| index.len())?;
         Ok((
             offsets,
-            self.with_index(&self.times, |index, _| Ok(index.len()))?,
+            self.with_entries(&self.times, |index| index.len())?,
         ))
     }
 
@@ -269,7 +268,7 @@ impl Segment {
         if self.size() == 0 {
             return Ok(None);
         }
-        let last = self.with_index(&self.times, |index, _| Ok(index.last()))?;
+        let last = self.with_entries(&self.times, |index| index.last())?;
         let none = TimeEntry {
             timestamp: Timestamp::NONE,
             offset: self.base_offset,

@@ -280,8 +280,7 @@ impl Segment {
         self.distrust_indexes();
         let path = self.home.file(self.base_offset, E::SUFFIX);
         self.home
-            .fs
-            .open(&path, Mode::Replace)
+            .open_file(&path, Mode::Replace)
             .map_err(Error::io(&path))
     }
 
@@ -332,10 +331,10 @@ impl Segment {
     }
 
     pub(super) fn write_full_blocks(self: &Arc<Self>) -> Result<(), Error> {
-        if self.with_index(&self.offsets, |index, _| Ok(index.is_full()))? {
+        if self.with_entries(&self.offsets, |index| index.is_full())? {
             self.write_pending(&self.offsets)?;
         }
-        if self.with_index(&self.times, |index, _| Ok(index.is_full()))? {
+        if self.with_entries(&self.times, |index| index.is_full())? {
             self.write_pending(&self.times)?;
         }
         Ok(())
@@ -352,18 +351,17 @@ impl Segment {
         };
         self.distrust_indexes();
         let path = self.home.file(self.base_offset, E::SUFFIX);
-        if slot.file.is_none() {
-            slot.file = Some(
-                self.home
-                    .fs
-                    .open(&path, Mode::Create)
-                    .map_err(Error::io(&path))?,
-            );
-            self.admit();
-        }
-        let file = slot.file.as_ref().expect("it was just opened");
+        // The file is not kept: it is written once in hundreds of batches, and as many may be open as there are
+        // partitions in use.
+        let file = match slot.file.take() {
+            Some(file) => file,
+            None => self
+                .home
+                .open_file(&path, Mode::Create)
+                .map_err(Error::io(&path))?,
+        };
         index
-            .write_pending(&*self.home.fs, file)
+            .write_pending(&*self.home.fs, &file)
             .map_err(Error::io(&path))
     }
 
@@ -403,10 +401,10 @@ impl Segment {
     pub(crate) fn last_entry(
         self: &Arc<Self>,
     ) -> Result<(Option<OffsetEntry>, Option<TimeEntry>), Error> {
-        let offset = self.with_index(&self.offsets, |index, _| Ok(index.last()))?;
+        let offset = self.with_entries(&self.offsets, |index| index.last())?;
         Ok((
             offset,
-            self.with_index(&self.times, |index, _| Ok(index.last()))?,
+            self.with_entries(&self.times, |index| index.last())?,
         ))
     }
 
@@ -438,9 +436,32 @@ impl Segment {
         source: Source,
         f: impl FnOnce(&mut Index<E>, Option<&File>) -> io::Result<T>,
     ) -> Result<T, Error> {
+        let mut guard = self.ready(slot, source, Slot::is_ready)?;
+        let Slot { index, file } = &mut *guard;
+        let index = index.as_mut().expect("it is ready");
+        f(index, file.as_ref()).map_err(self.io(E::SUFFIX))
+    }
+
+    /// Calls `f` with an index, whose entries suffice. A file that is not open stays closed.
+    pub(super) fn with_entries<E: Entry, T>(
+        self: &Arc<Self>,
+        slot: &Mutex<Slot<E>>,
+        f: impl FnOnce(&mut Index<E>) -> T,
+    ) -> Result<T, Error> {
+        let mut guard = self.ready(slot, Source::Disk, |slot| slot.index.is_some())?;
+        Ok(f(guard.index.as_mut().expect("it is ready")))
+    }
+
+    /// The slot, locked, with its index in it.
+    fn ready<'a, E: Entry>(
+        self: &Arc<Self>,
+        slot: &'a Mutex<Slot<E>>,
+        source: Source,
+        is_ready: impl Fn(&Slot<E>) -> bool,
+    ) -> Result<MutexGuard<'a, Slot<E>>, Error> {
         self.used.store(true, Ordering::Relaxed);
         let mut guard = self.lock_from(slot, source, E::SUFFIX)?;
-        if !guard.is_ready() {
+        if !is_ready(&guard) {
             self.expect_disk(source, E::SUFFIX)?;
             self.open_index(&mut guard, false)?;
         }
@@ -453,15 +474,14 @@ impl Segment {
             warn!(segment = %self.path().display(), "its .{} is missing or wrong: made anew", E::SUFFIX);
             self.rebuild_indexes()?;
             guard = lock(slot);
-            if !guard.is_ready() {
+            if !is_ready(&guard) {
                 self.open_index(&mut guard, false)?;
             }
         }
-        let Slot { index, file } = &mut *guard;
-        let index = index
-            .as_mut()
-            .ok_or_else(|| Error::corrupt(&self.path(), 0, "no index can be made"))?;
-        f(index, file.as_ref()).map_err(self.io(E::SUFFIX))
+        match guard.index.is_some() {
+            true => Ok(guard),
+            false => Err(Error::corrupt(&self.path(), 0, "no index can be made")),
+        }
     }
 
     /// Refuses where only the disk can help.
@@ -489,7 +509,7 @@ impl Segment {
         is_active: bool,
     ) -> Result<(), Error> {
         let path = self.home.file(self.base_offset, E::SUFFIX);
-        let file = match self.home.fs.open(&path, Mode::Write) {
+        let file = match self.home.open_file(&path, Mode::Write) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return self.expect_present(),
             Err(error) => return Err(Error::io(&path)(error)),

@@ -17,6 +17,8 @@ pub(crate) enum Fault {
     Tear,
     /// The call fails as a broken device does; later calls work.
     Broken,
+    /// A file cannot be opened, for as many are open as the process may have; later ones can. Nothing else fails.
+    Crowded,
     /// The call and all later ones fail: the process is gone.
     Crash,
     /// Half of a write arrives, and nothing after it.
@@ -139,6 +141,7 @@ impl Fault {
         match self {
             Fault::Fail | Fault::Tear => io::ErrorKind::StorageFull.into(),
             Fault::Broken => rustix::io::Errno::IO.into(),
+            Fault::Crowded => rustix::io::Errno::MFILE.into(),
             Fault::Crash | Fault::TornCrash => injected(),
         }
     }
@@ -154,7 +157,7 @@ impl Fs for Faulty {
 
     fn write_at(&self, file: &File, parts: &[IoSlice<'_>], position: u64) -> io::Result<()> {
         match self.step() {
-            None => self.below().write_at(file, parts, position),
+            None | Some(Fault::Crowded) => self.below().write_at(file, parts, position),
             Some(fault @ (Fault::Fail | Fault::Broken | Fault::Crash)) => Err(fault.error()),
             Some(fault @ (Fault::Tear | Fault::TornCrash)) => {
                 let all: Vec<u8> = parts.iter().flat_map(|part| part.to_vec()).collect();

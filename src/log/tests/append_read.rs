@@ -1,5 +1,6 @@
 //! Appends and what reads find of them.
 
+use super::super::fs::faulty::Fault;
 use super::*;
 use crate::record::batch::HEADER_LEN;
 use crate::record::compress::Codec;
@@ -138,6 +139,26 @@ fn files_of_unused_segments_are_closed() {
         append(&log, &batch(1, 1));
         log.truncate_to(Offset(300)).unwrap();
     }
+}
+
+#[test]
+fn others_make_room_when_no_more_files_can_be_opened() {
+    let mut fixture = Fixture::default();
+    let fs = Arc::new(Faulty::default());
+    fixture.storage.fs = fs.clone();
+    let log = fixture.filled(300);
+    let open = || {
+        let segments = log.segments.load();
+        segments.iter().filter(|segment| segment.is_open()).count()
+    };
+    assert_eq!(read_all(&log).len(), 300);
+    let before = open();
+    assert!(before > 10);
+    let rolled = (0..100).any(|_| {
+        fs.at(fs.steps(), Fault::Crowded);
+        append(&log, &batch(1, 1)).rolled
+    });
+    assert!(rolled && open() < before, "{before} and {} open", open());
 }
 
 #[test]
