@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use dohle::config::Settings;
-use dohle::server::Server;
+use dohle::server::{Server, raise_descriptor_limit};
 use dohle::tool::Failure;
 use dohle::tool::bench::Bench;
 use dohle::tool::check::Check;
@@ -169,6 +169,7 @@ fn serve(serve: &Serve, started: Instant) -> Result<(), Box<dyn Error>> {
     for warning in settings.warnings() {
         warn!("{warning}");
     }
+    raise_descriptor_limit();
     let cores = std::thread::available_parallelism()?.get();
     let threads = settings
         .num_network_threads()

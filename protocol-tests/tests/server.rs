@@ -1,5 +1,6 @@
 //! A node through its socket: frames, headers, versions, order.
 
+use dohle::messages::metadata_request::MetadataRequestTopic;
 use dohle::messages::{ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, Request, text};
 use protocol_tests::{Connection, Node};
 
@@ -177,5 +178,42 @@ async fn a_request_may_come_byte_by_byte() {
     }
     let frame = connection.receive_frame().await.expect("an answer");
     assert_eq!(frame[..6], [0, 0, 0, 5, 0, 0]);
+    node.stop().await;
+}
+
+/// What a request takes that has begun and does not go on, others wait for; short ones do not.
+#[tokio::test]
+async fn long_requests_wait_for_memory_and_short_ones_are_served() {
+    let bytes = "40000";
+    let node = Node::start_with(&[
+        ("socket.request.max.bytes", bytes),
+        ("queued.max.request.bytes", bytes),
+    ])
+    .await;
+    let mut slow = node.connect().await;
+    let short = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
+    let long = 40_000_i32.to_be_bytes();
+    slow.send_raw(&[&short[..], &long].concat()).await;
+    // The answer to the short one leaves when the long one has taken its memory.
+    slow.receive_frame().await.expect("an answer");
+
+    let mut waiting = node.connect().await;
+    let topic = MetadataRequestTopic::default().with_name(Some(text(&"x".repeat(30_000)).into()));
+    let request = MetadataRequest::default()
+        .with_topics(Some(vec![topic]))
+        .with_allow_auto_topic_creation(false);
+    waiting.send(&request, 4).await;
+    let mut other = node.connect().await;
+    for version in 0..=4 {
+        assert_eq!(api_versions(&mut other, version).await.error_code, 0);
+    }
+    tokio::select! {
+        biased;
+        closed = waiting.is_closed() => panic!("answered or closed: {closed}"),
+        () = std::future::ready(()) => {}
+    }
+    drop(slow);
+    let response = waiting.receive::<MetadataRequest>(4).await;
+    assert_eq!(response.topics[0].error_code, 17);
     node.stop().await;
 }

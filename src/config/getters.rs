@@ -47,6 +47,7 @@ getters! {
     int socket_send_buffer_bytes "socket.send.buffer.bytes";
     int socket_receive_buffer_bytes "socket.receive.buffer.bytes";
     int socket_listen_backlog_size "socket.listen.backlog.size";
+    long queued_max_request_bytes "queued.max.request.bytes";
     int max_connections "max.connections";
     int max_connections_per_ip "max.connections.per.ip";
     /// Negative: for ever.

@@ -1,8 +1,8 @@
 //! One connection: frames in, answers out, in request order, many in flight.
 //!
 //! The task reads what there is, hands every whole request to [`api::handle`], and gathers the answers that are
-//! ready into one write. It stops reading while answers wait for the socket or too many requests are in flight, so
-//! what a connection can hold is bounded.
+//! ready into one write. It stops reading while answers wait for the socket, too many requests are in flight, or there
+//! is no memory for the request that has begun, so what a connection can hold is bounded.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tracing::{debug, error};
 
 use super::frame::{FrameBuffer, InvalidLength};
+use super::memory::{Granted, RequestMemory};
 use super::output::{Output, Written};
 use crate::api::{self, Rejected, Reply, Session};
 use crate::broker::Broker;
@@ -58,9 +59,11 @@ enum Closed {
 }
 
 /// What a connection is bounded by.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Limits {
     pub(super) frame_bytes_max: usize,
+    /// Of all connections.
+    pub(super) memory: RequestMemory,
     /// `None`: for ever.
     pub(super) idle_max: Option<Duration>,
 }
@@ -78,6 +81,7 @@ pub(super) async fn serve(
         broker,
         session,
         received: FrameBuffer::new(limits.frame_bytes_max),
+        memory: limits.memory,
         in_flight: VecDeque::new(),
         ready_bytes: 0,
         output: Output::default(),
@@ -97,6 +101,7 @@ struct Connection {
     broker: Arc<Broker>,
     session: Session,
     received: FrameBuffer,
+    memory: RequestMemory,
     in_flight: VecDeque<InFlight>,
     /// Of the answers in flight that are ready.
     ready_bytes: usize,
@@ -115,6 +120,7 @@ enum Event {
     Readable,
     Writable,
     Answered(Result<Frame, EncodeError>),
+    Granted(Granted),
 }
 
 impl Connection {
@@ -164,6 +170,7 @@ impl Connection {
                     }
                 }
                 Event::Writable => {}
+                Event::Granted(granted) => self.received.grant(granted),
                 Event::Answered(frame) => {
                     self.in_flight.pop_front();
                     self.output.push(frame?);
@@ -199,7 +206,7 @@ impl Connection {
         brought_in
     }
 
-    /// Waits for the oldest answer, for room in the socket, or for more requests.
+    /// Waits for the oldest answer, for room in the socket, for memory, or for more requests.
     async fn next_event(&mut self) -> Result<Event, Closed> {
         let reads = self.reads();
         let interest = match (reads, self.output.is_empty()) {
@@ -215,6 +222,10 @@ impl Connection {
             }
         };
         tokio::pin!(ready);
+        // Boxed, since few ever wait for it.
+        let ungranted = self.received.ungranted().filter(|_| self.has_room());
+        let memory = ungranted.map(|bytes| self.memory.clone().take(bytes));
+        let mut memory = memory.map(Box::pin);
         let oldest = self.in_flight.front_mut();
         let mut oldest = oldest.and_then(|oldest| match oldest {
             InFlight::Waiting(later) => Some(later),
@@ -225,6 +236,11 @@ impl Connection {
                 && let Poll::Ready(frame) = later.as_mut().poll(cx)
             {
                 return Poll::Ready(Ok(Event::Answered(frame)));
+            }
+            if let Some(memory) = &mut memory
+                && let Poll::Ready(granted) = memory.as_mut().poll(cx)
+            {
+                return Poll::Ready(Ok(Event::Granted(granted)));
             }
             ready.as_mut().poll(cx).map(|readiness| {
                 readiness?;
@@ -266,20 +282,36 @@ impl Connection {
     }
 
     /// Whether further requests are taken: not behind answers that wait for the socket, not without bound.
-    fn reads(&self) -> bool {
+    fn has_room(&self) -> bool {
         self.closing.is_none()
             && self.output.is_empty()
             && self.in_flight.len() < REQUESTS_IN_FLIGHT_MAX
             && self.ready_bytes < ANSWERS_BYTES_MAX
     }
 
+    fn reads(&self) -> bool {
+        self.has_room() && self.received.ungranted().is_none()
+    }
+
+    /// Has memory set aside for the request that is being received, if there is enough; else no more of it is read.
+    fn reserve(&mut self) {
+        if let Some(bytes) = self.received.ungranted()
+            && let Some(granted) = self.memory.try_take(bytes)
+        {
+            self.received.grant(granted);
+        }
+    }
+
     /// Handles the whole requests that have been received; says whether there were any.
     fn handle_received(&mut self) -> Result<bool, Closed> {
         let mut any = false;
-        while self.reads() {
+        while self.has_room() {
             let request = match self.received.next() {
                 Ok(Some(request)) => request,
-                Ok(None) => break,
+                Ok(None) => {
+                    self.reserve();
+                    break;
+                }
                 Err(invalid) => {
                     self.closing = Some(invalid.into());
                     break;

@@ -10,6 +10,8 @@ use std::io;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
+use super::memory::Granted;
+
 /// What the first read of a connection makes room for.
 const READ_BYTES: usize = 16 * 1024;
 
@@ -34,6 +36,8 @@ pub(super) struct FrameBuffer {
     frame_bytes_max: usize,
     /// What the next read makes room for: twice as much after one that was filled, half after one that was not.
     read_bytes: usize,
+    /// For the frame that is being received.
+    granted: Option<Granted>,
 }
 
 impl FrameBuffer {
@@ -42,6 +46,7 @@ impl FrameBuffer {
             bytes: BytesMut::new(),
             frame_bytes_max,
             read_bytes: READ_BYTES,
+            granted: None,
         }
     }
 
@@ -98,8 +103,25 @@ impl FrameBuffer {
         if self.bytes.len() < 4 + frame_bytes {
             return Ok(None);
         }
+        self.granted = None;
         self.bytes.advance(4);
         Ok(Some(self.bytes.split_to(frame_bytes).freeze()))
+    }
+
+    /// What has to be granted before more of the frame is read that is being received. A frame that is here already, or
+    /// no longer than what every connection may read at a time, needs no grant.
+    pub(super) fn ungranted(&self) -> Option<u32> {
+        if self.granted.is_some() {
+            return None;
+        }
+        let length = self.announced().filter(|length| *length > READ_BYTES)?;
+        let is_whole = self.bytes.len() >= 4 + length;
+        (!is_whole).then(|| u32::try_from(length).ok()).flatten()
+    }
+
+    /// Takes what [`FrameBuffer::ungranted`] told; it is given back when the frame is handed on.
+    pub(super) fn grant(&mut self, granted: Granted) {
+        self.granted = Some(granted);
     }
 
     /// Gives the memory back when nothing is held: an idle connection costs no buffer.
@@ -119,6 +141,7 @@ impl FrameBuffer {
 mod tests {
     use futures_util::FutureExt as _;
 
+    use super::super::memory::RequestMemory;
     use super::*;
 
     fn buffer(bytes: &[u8]) -> FrameBuffer {
@@ -135,6 +158,24 @@ mod tests {
         assert!(buffer.next().unwrap().is_none());
         buffer.spare().extend_from_slice(&[9]);
         assert_eq!(buffer.next().unwrap().unwrap(), [9][..]);
+    }
+
+    #[test]
+    fn only_a_long_frame_needs_a_grant_and_only_until_it_is_whole() {
+        let long = READ_BYTES + 1;
+        let whole = [&(long as u32).to_be_bytes()[..], &vec![7; long]].concat();
+        assert_eq!(buffer(&whole).ungranted(), None);
+        assert_eq!(buffer(&[0, 0, 0]).ungranted(), None);
+        assert_eq!(buffer(&(READ_BYTES as u32).to_be_bytes()).ungranted(), None);
+        let mut buffer = buffer(&(long as u32).to_be_bytes());
+        assert_eq!(buffer.ungranted(), Some(long as u32));
+        let memory = RequestMemory::new(long as u64);
+        buffer.grant(memory.try_take(long as u32).unwrap());
+        assert_eq!(buffer.ungranted(), None);
+        buffer.spare().extend_from_slice(&vec![7; long]);
+        assert!(memory.try_take(1).is_none());
+        assert_eq!(buffer.next().unwrap().unwrap().len(), long);
+        assert!(memory.try_take(long as u32).is_some());
     }
 
     #[test]

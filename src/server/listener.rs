@@ -5,19 +5,29 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::admission::Connections;
 use super::connection::{self, Limits};
+use super::descriptors;
+use super::memory::RequestMemory;
 use crate::api::Session;
 use crate::broker::{self, Broker};
 use crate::config::{self, Listener, Settings};
 
 /// Rest after an accept that failed for want of files or memory, which would fail again at once.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Connections that may wait to be accepted, unless another number is set.
+const BACKLOG: i32 = 4096;
+
+/// A failure of the same kind is not told again within this.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -58,8 +68,14 @@ impl Server {
         let mut accepting = JoinSet::new();
         let connections = Arc::new(Connections::new(broker.current_settings().clone()));
         accepting.spawn(connections.clone().follow_settings());
+        let limits = limits(broker.settings());
         for bound in bound {
-            accepting.spawn(accept(bound, broker.clone(), connections.clone()));
+            accepting.spawn(accept(
+                bound,
+                broker.clone(),
+                connections.clone(),
+                limits.clone(),
+            ));
         }
         Ok(Server {
             broker,
@@ -126,9 +142,19 @@ fn listen(listener: &Listener, settings: &Settings) -> io::Result<TcpListener> {
         socket.set_only_v6(false)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(settings.socket_listen_backlog_size())?;
+    socket.listen(backlog(settings))?;
     socket.set_nonblocking(true)?;
     TcpListener::from_std(socket.into())
+}
+
+/// `socket.listen.backlog.size`; where it is not set, room for the clients of a whole site that come back at once: each for
+/// whom there is none waits for a second before it tries again.
+fn backlog(settings: &Settings) -> i32 {
+    let size = settings.socket_listen_backlog_size();
+    match settings.location("socket.listen.backlog.size") {
+        Some(_) => size,
+        None => size.max(BACKLOG),
+    }
 }
 
 /// The first address of a host; an empty host is every interface.
@@ -147,15 +173,19 @@ fn buffer_size(setting: i32) -> Option<usize> {
     usize::try_from(setting).ok()
 }
 
+fn limits(settings: &Settings) -> Limits {
+    let idle_ms = u64::try_from(settings.connections_max_idle_ms()).ok();
+    Limits {
+        frame_bytes_max: usize::try_from(settings.socket_request_max_bytes()).unwrap_or(0),
+        memory: RequestMemory::of(settings),
+        idle_max: idle_ms.map(Duration::from_millis),
+    }
+}
+
 /// Accepts until it is aborted; its connections end with it.
-async fn accept(bound: Bound, broker: Arc<Broker>, connections: Arc<Connections>) {
+async fn accept(bound: Bound, broker: Arc<Broker>, connections: Arc<Connections>, limits: Limits) {
     let mut tasks = JoinSet::new();
-    let limits = Limits {
-        frame_bytes_max: usize::try_from(broker.settings().socket_request_max_bytes()).unwrap_or(0),
-        idle_max: u64::try_from(broker.settings().connections_max_idle_ms())
-            .ok()
-            .map(Duration::from_millis),
-    };
+    let mut told: Option<Instant> = None;
     loop {
         let place = connections.place().await;
         let accepted = tokio::select! {
@@ -165,7 +195,16 @@ async fn accept(bound: Bound, broker: Arc<Broker>, connections: Arc<Connections>
         let (stream, client) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                warn!(listener = &*bound.name, "cannot accept: {error}");
+                if told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
+                    told = Some(Instant::now());
+                    let connections = tasks.len();
+                    warn!(
+                        listener = &*bound.name,
+                        connections,
+                        "cannot accept: {}",
+                        explained(&error)
+                    );
+                }
                 tokio::time::sleep(ACCEPT_RETRY).await;
                 continue;
             }
@@ -184,12 +223,21 @@ async fn accept(bound: Bound, broker: Arc<Broker>, connections: Arc<Connections>
             listener: bound.name.clone(),
             client_software: None,
         };
-        let broker = broker.clone();
+        let (broker, limits) = (broker.clone(), limits.clone());
         tasks.spawn(async move {
             connection::serve(stream, broker, session, limits).await;
             drop(admitted);
         });
     }
+}
+
+/// What went wrong, and what to do about it.
+fn explained(error: &io::Error) -> String {
+    if error.raw_os_error() != Some(Errno::MFILE.raw_os_error()) {
+        return error.to_string();
+    }
+    let limit = descriptors::limit().map_or("no limit".to_owned(), |limit| limit.to_string());
+    format!("{error}: this process may have {limit} (`ulimit -n`, LimitNOFILE= of systemd)")
 }
 
 fn prepare(stream: &TcpStream, settings: &Settings) -> io::Result<()> {

@@ -4,8 +4,11 @@
 
 mod admission;
 mod connection;
+mod descriptors;
 mod frame;
 mod listener;
+mod memory;
 mod output;
 
+pub use descriptors::raise_descriptor_limit;
 pub use listener::{Server, StartError};
