@@ -20,7 +20,8 @@ COMPAT = pathlib.Path(__file__).resolve().parent.parent
 REPOSITORY = COMPAT.parent
 DEFAULT = ["kcat", "console-tools", "confluent-kafka", "kafka-python", "franz-go", "kafka-go", "exchange", "perf",
            "group-three-languages", "kill9", "transactions", "hanging-transaction", "java-transactions",
-           "streams", "connect", "full-disk", "round-trip", "compaction", "fuzz", "start-time", "dump-log"]
+           "streams", "connect", "full-disk", "round-trip", "compaction", "fuzz", "start-time", "dump-log",
+           "cpu-per-request"]
 SEED = 1  # a gate that repeats: chance belongs to the long runs
 PANIC = re.compile(r"panicked at|stack overflow|memory allocation of \d+ bytes failed")
 
