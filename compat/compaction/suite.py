@@ -80,7 +80,7 @@ class Scenario:
         """Seals all that is written with one record more, and waits until it is compacted."""
         sealed = self.written
         self.produce(1)
-        until(lambda: self.cleaned() >= sealed, 1200 if self.full else 60, f"compaction up to {sealed}")
+        until(lambda: self.cleaned() >= sealed, 1200 if self.full else 240, f"compaction up to {sealed}")
 
     def peak_mb(self):
         status = pathlib.Path(f"/proc/{self.broker.process.pid}/status").read_text()

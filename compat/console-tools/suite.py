@@ -333,7 +333,7 @@ def offsets(c):
     dump(c, a)
     c.t("log-dirs", f"--describe --topic-list {a}")
     c.has("log-dirs", f'"partition":"{a}-[01]","size":[1-9]', '"logDir"', '"error":null')
-    c.t("replica-verification", f"--topics-include {a} --max-wait-ms 1000", limit=15)
+    c.t("replica-verification", f"--topics-include {a} --max-wait-ms 1000", limit=25)
     c.has("replica-verification", "max lag is 0|verification process is started")
     one = f"{a}-one"
     c.topic(one)
@@ -359,7 +359,7 @@ def transactions(c):
     a = fresh("ct-txn")
     c.topic(a)
     c.t("producer-perf", f"--topic {a} --num-records 500 --record-size 100 --throughput -1 "
-                         f"--transactional-id {a}-id --transaction-duration-ms 200", limit=60)
+                         f"--transactional-id {a}-id --transaction-duration-ms 200", limit=90)
     c.has("producer-perf.transactional", "500 records sent.*99.9th")
     c.t("transactions", "list")
     c.has("transactions.list", f"{a}-id")
@@ -369,7 +369,7 @@ def transactions(c):
     c.has("transactions.describe-producers", r"^[0-9]+\s+[0-9]+\s+[0-9-]+")
     c.t("transactions", f"find-hanging --broker-id {c.broker_id()}")
     c.same("transactions.none-hanging", (0, []), (c.status, c.lines(a)))
-    c.t("transactions", f"forceTerminateTransaction --transactionalId {a}-id", limit=30)
+    c.t("transactions", f"forceTerminateTransaction --transactionalId {a}-id", limit=90)
     c.same("transactions.force-terminate", 0, c.status)
     c.consume(a, 500, "--from-beginning", "--isolation-level", "read_committed", limit_ms=10000)
     c.has("console.read-committed", "Processed a total of 500 messages")

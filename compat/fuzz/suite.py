@@ -77,7 +77,7 @@ def record_real_frames(suite, address):
 def attack(suite, real, address):
     broker, seconds, seed = suite.broker, SECONDS[suite.full], suite.seed
     print(f"{len(real)} frames of {len({body[:4] for body in real})} requests and versions to begin with; seed {seed}", flush=True)
-    other = OtherClient(Kcat(address, suite.logs / "other-client.log", limit=30))
+    other = OtherClient(Kcat(address, suite.logs / "other-client.log"))
     before, peak, partitions = broker.resident_bytes(), 0, 0
     stop, sent = threading.Event(), [0] * THREADS
     workers = [threading.Thread(target=shoot, args=(broker.port, Frames(real, seed + n), stop, sent, n)) for n in range(THREADS)]

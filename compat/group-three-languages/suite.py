@@ -56,26 +56,26 @@ class Group:
     # ---- the steps
 
     def three_members_share(self):
-        until(lambda: self.shares() == [2, 2, 2], 60, "two partitions for each of three members", 0.5)
+        until(lambda: self.shares() == [2, 2, 2], 120, "two partitions for each of three members", 0.5)
         self.send()
-        until(lambda: len(self.records()) == self.sent, 30, "all records read")
+        until(lambda: len(self.records()) == self.sent, 90, "all records read")
         assert len(set(self.records())) == self.sent, "a record was read twice"
         readers = [name for name, member in self.members.items() if self.records(member)]
         assert len(readers) == 3, f"only {readers} got records"
 
     def killed_members_partitions_move(self):
-        until(lambda: self.committed() == [EACH] * PARTITIONS, 30, "all that was read is committed", 0.5)
+        until(lambda: self.committed() == [EACH] * PARTITIONS, 90, "all that was read is committed", 0.5)
         self.members["go"].kill()
-        until(lambda: self.shares() == [3, 3], 60, "three partitions for each of the two that are left", 0.5)
+        until(lambda: self.shares() == [3, 3], 120, "three partitions for each of the two that are left", 0.5)
         self.send()
-        until(lambda: len(self.records()) == self.sent, 30, "all records read")
+        until(lambda: len(self.records()) == self.sent, 90, "all records read")
         assert len(set(self.records())) == self.sent, "a record was read twice"
 
     def committed_offsets_hold(self):
-        until(lambda: self.committed() == [2 * EACH] * PARTITIONS, 30, "all that was read is committed", 0.5)
+        until(lambda: self.committed() == [2 * EACH] * PARTITIONS, 90, "all that was read is committed", 0.5)
         assert self.members["python"].stop() == 0
         self.members["java"].stop()
-        until(lambda: self.shares() == [], 60, "an empty group", 0.5)
+        until(lambda: self.shares() == [], 120, "an empty group", 0.5)
         assert self.committed() == [2 * EACH] * PARTITIONS, self.committed()
         self.kcat.produce(self.topic, ["last"])
         got = [r["payload"] for r in self.kcat.group(self.group, self.topic)]

@@ -24,15 +24,19 @@ SETTINGS = {
 }
 API_VERSIONS_V0 = struct.pack(">ihhih", 10, 18, 0, 7, -1)
 PORTS = range(24000, 25000)
+GIVEN = set()
 STOP_LIMIT = 60
 TICKS = os.sysconf("SC_CLK_TCK")
 QUICK = ["-XX:TieredStopAtLevel=1"]
 
 
 def free_ports(count):
-    """Ports nobody listens on, below those that the system gives to clients: a restarted broker finds its own again."""
+    """Ports nobody listens on, below those that the system gives to clients: a restarted broker finds its own again. No port
+    is given twice: who got it may not listen yet, or not at the moment."""
     found = []
     for port in random.sample(PORTS, len(PORTS)):
+        if port in GIVEN:
+            continue
         with socket.socket() as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -40,6 +44,7 @@ def free_ports(count):
             except OSError:
                 continue
         found.append(port)
+        GIVEN.add(port)
         if len(found) == count:
             return found
     raise Failed(f"no {count} free ports in {PORTS}")

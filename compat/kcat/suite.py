@@ -133,7 +133,7 @@ class Tests:
         self.kcat.produce(t, ["warm"])
         self.kcat.produce(t, want, "-X", f"acks={n}")
         # with acks=0 the log may lag behind the producer
-        until(lambda: values(self.kcat.consume(t)) == sorted(want + ["warm"]), 20, "all records are there", 0.5)
+        until(lambda: values(self.kcat.consume(t)) == sorted(want + ["warm"]), 60, "all records are there", 0.5)
 
     def idempotent_producer(self):
         t, want = fresh("kcat-idem"), [f"i{i}" for i in range(5000)]
@@ -186,9 +186,9 @@ class Tests:
         members = [Child(argv, errors=subprocess.STDOUT) for _ in range(2)]
         try:
             for member in members:
-                member.wait_for(lambda lines: any("assigned" in x for x in lines), 40, "an assignment")
+                member.wait_for(lambda lines: any("assigned" in x for x in lines), 90, "an assignment")
             self.kcat.produce(t, want)
-            until(lambda: sorted(payloads(members)) == sorted(want + ["first"]), 40, "each record at one of the two")
+            until(lambda: sorted(payloads(members)) == sorted(want + ["first"]), 90, "each record at one of the two")
         finally:
             for member in members:
                 member.stop()

@@ -144,12 +144,12 @@ def same_file(suite):
             steps.check(node)
             producer.stdin.write(b"".join(b"lasting %d\n" % next(sent) for _ in range(100)))
             producer.stdin.flush()
-            until(lambda: written(steps, node), 30, "the producer's first records", 0.2)
+            until(lambda: written(steps, node), 90, "the producer's first records", 0.2)
             steps.write(node)
             end(node, killed)
         nodes[0].start()
         steps.check(nodes[0])
-        producer.communicate(timeout=60)
+        producer.communicate(timeout=150)
         assert producer.returncode == 0, f"the producer ended with {producer.returncode}"
         got = [record["payload"] for record in steps.kcat(nodes[0]).consume("lasting")]
         wanted = [f"lasting {n}" for n in range(next(sent))]

@@ -25,7 +25,7 @@ PAUSE = (1.0, 5.0)      # seconds between two kills
 FROZEN = 0.4            # the share of clients that are not killed but held up,
 FROZEN_FOR = (2.0, 14.0)    # for so many seconds: transactions time out after 2 or 8, members of a group after 6
 AT_WORK = 2             # writers that have committed something between two kills
-ALIVE_WITHIN = 40       # seconds for that
+ALIVE_WITHIN = 60       # seconds for that
 NEWEST = 100            # lines in which to look for it
 STARTED_WITHIN = 150    # seconds, for a broker that was killed: all the clients are at it meanwhile
 OPEN_AT_MOST = 60       # seconds until what was left open has timed out and is aborted
@@ -66,7 +66,7 @@ class Scenario:
             for child in self.children.values():
                 child.kill()
             self.network.process.terminate()
-            self.network.process.wait(10)
+            self.network.process.wait(60)
             self.network.kill()
             print(f"kills: {dict(sorted(self.kills.items()))}; transformers: {dict(sorted(self.said.items()))}\n"
                   f"network: {self.network.lines[-1:]}", flush=True)
@@ -79,8 +79,7 @@ class Scenario:
         suite = self.suite
         suite.broker = self.broker = suite.new_broker()
         self.broker.start_limit = STARTED_WITHIN
-        taken = {self.broker.port, self.broker.controller_port}
-        port, direct = next(ports for ports in iter(lambda: free_ports(2), None) if not taken & set(ports))
+        port, direct = free_ports(2)
         self.clients = f"127.0.0.1:{port}"
         for setting, more in (("listeners", f"PROXIED://127.0.0.1:{direct}"),
                               ("advertised.listeners", f"PROXIED://{self.clients}"),
@@ -184,7 +183,7 @@ class Scenario:
         """What the producers wrote."""
         everything = self.read(self.topic, "read_uncommitted")
         total = sum(map(len, self.committed.values()))
-        live.wait_for(lambda lines: len(lines) >= total, 60, "who reads along to come to the end")
+        live.wait_for(lambda lines: len(lines) >= total, 180, "who reads along to come to the end")
         wrong = isolation.problems(self.history, self.committed, everything, records(live.lines), self.ends(self.topic))
         told = Counter(self.history.outcome.values())
         print(f"{total} records; transactions: {dict(sorted(told.items()))}; "

@@ -39,5 +39,5 @@ def run(suite):
 
 def faults(suite):
     done = subprocess.run([sys.executable, "-B", "-m", "unittest", "discover"], cwd=suite.folder, capture_output=True,
-                          text=True, timeout=60)
+                          text=True, timeout=300)
     assert done.returncode == 0, done.stderr
