@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use dohle::broker::Broker;
@@ -13,6 +14,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 pub mod exchange;
+
+/// For what takes milliseconds, on a machine that has much else to do too.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Waits for something that has to come soon: a test that cannot go on fails.
+pub async fn within(what: &str, done: impl Future<Output = ()>) {
+    let waited = tokio::time::timeout(PATIENCE, done).await;
+    waited.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"));
+}
 
 /// A node on a free port, with its data in a folder of its own.
 pub struct Node {

@@ -14,7 +14,7 @@ use dohle::messages::{
     Records, describe_producers_request, text,
 };
 use dohle::record::{BatchBuilder, Producer, batches};
-use protocol_tests::{Connection, Node};
+use protocol_tests::{Connection, Node, within};
 
 /// The last versions that name topics.
 const PRODUCE: i16 = 12;
@@ -312,13 +312,16 @@ async fn silent_producers_are_forgotten() {
     let describe = DescribeProducersRequest::default().with_topics(vec![topic]);
     let gap = produce(&mut connection, "t", batch(&["c"], producer(9))).await;
     assert_eq!(gap.error_code, 45, "OUT_OF_ORDER_SEQUENCE_NUMBER");
-    loop {
-        let mut described = connection.call(&describe, 0).await;
-        let partition = described.topics.remove(0).partitions.remove(0);
-        if partition.active_producers.is_empty() {
-            break;
+    within("the end of the producer", async {
+        loop {
+            let mut described = connection.call(&describe, 0).await;
+            let partition = described.topics.remove(0).partitions.remove(0);
+            if partition.active_producers.is_empty() {
+                break;
+            }
         }
-    }
+    })
+    .await;
     let later = produce(&mut connection, "t", batch(&["c"], producer(9))).await;
     assert_eq!((later.error_code, later.base_offset), (0, 1));
     node.stop().await;
@@ -348,12 +351,15 @@ async fn idle_transactional_ids_are_forgotten() {
     let first = connection.call(&init, 4).await;
     assert_eq!((first.error_code, first.producer_epoch), (0, 0));
     let list = ListTransactionsRequest::default();
-    while !connection
-        .call(&list, 0)
-        .await
-        .transaction_states
-        .is_empty()
-    {}
+    within("the end of the id", async {
+        while !connection
+            .call(&list, 0)
+            .await
+            .transaction_states
+            .is_empty()
+        {}
+    })
+    .await;
     let second = connection.call(&init, 4).await;
     assert_eq!((second.error_code, second.producer_epoch), (0, 0));
     assert!(second.producer_id > first.producer_id, "another one");

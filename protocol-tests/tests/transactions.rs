@@ -11,7 +11,7 @@ use dohle::messages::{
     UpdateFeaturesRequest, text,
 };
 use protocol_tests::exchange::{Exchange, exchanges};
-use protocol_tests::{Connection, Node};
+use protocol_tests::{Connection, Node, within};
 
 const TRANSACTIONS: &str = include_str!("../fixtures/transactions/transactions.tsv");
 const LEVEL_0: &str = include_str!("../fixtures/transactions/level-0.tsv");
@@ -91,9 +91,12 @@ async fn set_level(node: &Node, connection: &mut Connection, level: i16) {
         .with_feature_updates(vec![update]);
     let updated = connection.call(&request, 1).await;
     assert_eq!(updated.error_code, 0);
-    while current() != level {
-        tokio::task::yield_now().await;
-    }
+    within("the level", async {
+        while current() != level {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 /// The topics `a` and `b` of two partitions, and those of the coordinators.
@@ -122,14 +125,17 @@ async fn prepare(connection: &mut Connection) {
 async fn settle(connection: &mut Connection) {
     let prepared = ["PrepareCommit", "PrepareAbort"].map(text).to_vec();
     let request = ListTransactionsRequest::default().with_state_filters(prepared);
-    while !connection
-        .call(&request, 0)
-        .await
-        .transaction_states
-        .is_empty()
-    {
-        tokio::task::yield_now().await;
-    }
+    within("the transactions' ends", async {
+        while !connection
+            .call(&request, 0)
+            .await
+            .transaction_states
+            .is_empty()
+        {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 /// A response as text in which the order of a hash map does not show.
