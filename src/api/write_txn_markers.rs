@@ -7,6 +7,7 @@
 //!
 //! (KafkaApis.handleWriteTxnMarkersRequest)
 
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -106,39 +107,29 @@ fn answer(
         ..Default::default()
     };
     let mut response = WriteTxnMarkersResponse::default();
+    // Markers of one producer share a result, and their topics too. (WriteTxnMarkersResponse)
+    let (mut producers, mut topics) = (HashMap::new(), HashMap::new());
     for marker in asked {
-        let topics = marker
-            .topics
-            .into_iter()
-            .map(|topic| WritableTxnMarkerTopicResult {
-                name: topic.name,
-                partitions: topic
-                    .partition_indexes
-                    .into_iter()
-                    .map(&mut partition)
-                    .collect(),
+        let id = marker.producer_id;
+        let at = *producers.entry(id).or_insert_with(|| {
+            response.markers.push(WritableTxnMarkerResult {
+                producer_id: id,
                 ..Default::default()
-            })
-            .collect();
-        // Two markers of one producer share a result. (WriteTxnMarkersResponse)
-        let same = |other: &&mut WritableTxnMarkerResult| other.producer_id == marker.producer_id;
-        match response.markers.iter_mut().find(same) {
-            Some(other) => append(&mut other.topics, topics),
-            None => response.markers.push(WritableTxnMarkerResult {
-                producer_id: marker.producer_id,
-                topics,
-                ..Default::default()
-            }),
+            });
+            response.markers.len() - 1
+        });
+        let result = &mut response.markers[at];
+        for topic in marker.topics {
+            let at = *topics.entry((id, topic.name.clone())).or_insert_with(|| {
+                result.topics.push(WritableTxnMarkerTopicResult {
+                    name: topic.name,
+                    ..Default::default()
+                });
+                result.topics.len() - 1
+            });
+            let partitions = topic.partition_indexes.into_iter().map(&mut partition);
+            result.topics[at].partitions.extend(partitions);
         }
     }
     response
-}
-
-fn append(to: &mut Vec<WritableTxnMarkerTopicResult>, topics: Vec<WritableTxnMarkerTopicResult>) {
-    for topic in topics {
-        match to.iter_mut().find(|other| other.name == topic.name) {
-            Some(other) => other.partitions.extend(topic.partitions),
-            None => to.push(topic),
-        }
-    }
 }
