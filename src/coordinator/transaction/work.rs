@@ -2,6 +2,7 @@
 //! TakeWork and waits; the answer goes out when the decisions that it rests on are committed.
 //! (TransactionMarkerChannelManager.addTxnMarkersToSend, TransactionMetadata.prepareComplete)
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::state::{Partitions, Transaction, TransactionState};
@@ -29,14 +30,14 @@ pub struct Prepared {
 /// Work that nobody has taken yet.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    prepared: Vec<Prepared>,
+    prepared: BTreeMap<Arc<str>, Prepared>,
     producer_id_wanted: bool,
     worker: Option<Ticket>,
 }
 
 impl Pending {
     pub(super) fn add(&mut self, id: &Arc<str>, transaction: &Transaction) {
-        self.prepared.push(Prepared {
+        let prepared = Prepared {
             id: id.clone(),
             producer: ProducerIdAndEpoch {
                 id: transaction.producer_id,
@@ -45,11 +46,12 @@ impl Pending {
             commit: transaction.state == TransactionState::PrepareCommit,
             transaction_version: transaction.client_version,
             partitions: transaction.partitions.clone(),
-        });
+        };
+        self.prepared.insert(id.clone(), prepared);
     }
 
     pub(super) fn forget(&mut self, id: &str) {
-        self.prepared.retain(|prepared| &*prepared.id != id);
+        self.prepared.remove(id);
     }
 
     pub(super) fn want_producer_id(&mut self) {
@@ -84,7 +86,9 @@ impl Step<'_> {
             return;
         };
         let work = Work {
-            prepared: std::mem::take(&mut pending.prepared),
+            prepared: std::mem::take(&mut pending.prepared)
+                .into_values()
+                .collect(),
             producer_id_wanted: std::mem::take(&mut pending.producer_id_wanted),
         };
         self.out.replies.push((ticket, Response::Work(Ok(work))));
