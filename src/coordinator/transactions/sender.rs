@@ -27,9 +27,9 @@ use crate::record::control::EndMarker;
 const RETRY_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Gives a producer id that nobody had.
-pub type ProducerIdSource = Box<
-    dyn Fn() -> Pin<Box<dyn Future<Output = Result<ProducerId, ErrorCode>> + Send>> + Send + Sync,
->;
+pub type ProducerIdSource = Box<dyn Fn() -> FreshId + Send + Sync>;
+
+type FreshId = Pin<Box<dyn Future<Output = Result<ProducerId, ErrorCode>> + Send>>;
 
 type Taken = Pin<Box<dyn Future<Output = Result<Response, ErrorCode>> + Send>>;
 
@@ -110,6 +110,8 @@ impl Sender {
 
     async fn serve(&self) -> Result<(), Unavailable> {
         let mut open = Open::default();
+        // One at most. It waits for the controller; markers do not wait for it.
+        let mut fresh_id = FuturesUnordered::new();
         let mut taken = self.take_work(false)?;
         loop {
             let retry_at = open.unfinished.front().map(|it| it.retry_at);
@@ -121,9 +123,10 @@ impl Sender {
             };
             tokio::select! {
                 work = &mut taken => {
-                    let again = self.deal_with(work, &mut open).await?;
+                    let again = self.deal_with(work, &mut open, &mut fresh_id).await?;
                     taken = self.take_work(again)?;
                 }
+                Some(id) = fresh_id.next() => self.give_producer_id(id)?,
                 Some((prepared, results)) = open.writing.next() => {
                     self.settle(prepared, results, &mut open)?;
                 }
@@ -151,6 +154,7 @@ impl Sender {
         &self,
         work: Result<Response, ErrorCode>,
         open: &mut Open,
+        fresh_id: &mut FuturesUnordered<FreshId>,
     ) -> Result<bool, Unavailable> {
         let work = match work {
             Ok(Response::Work(work)) => work,
@@ -176,17 +180,16 @@ impl Sender {
             let left = prepared.partitions.iter().collect();
             self.end(prepared, left, open)?;
         }
-        if producer_id_wanted {
-            self.give_producer_id().await?;
+        if producer_id_wanted && fresh_id.is_empty() {
+            if let Some(source) = self.producer_ids.get() {
+                fresh_id.push(source());
+            }
         }
         Ok(false)
     }
 
-    async fn give_producer_id(&self) -> Result<(), Unavailable> {
-        let Some(source) = self.producer_ids.get() else {
-            return Ok(());
-        };
-        match source().await {
+    fn give_producer_id(&self, fresh: Result<ProducerId, ErrorCode>) -> Result<(), Unavailable> {
+        match fresh {
             Ok(id) => self
                 .coordinator
                 .ask(Request::GiveProducerId(id))
