@@ -44,7 +44,12 @@ fn read<M: Message + Decodable>(
     bytes: &mut Bytes,
     version: i16,
 ) -> Result<M, DecodeError> {
-    layouts.check(bytes, version)?;
+    match layouts.check(bytes, version) {
+        Err(error) if error.fault == Fault::NotUtf8 => *bytes = layouts.mended(bytes, version)?,
+        checked => {
+            checked?;
+        }
+    }
     let length = bytes.len();
     <M as Decodable>::decode(bytes, version)
         .map_err(|_| Fault::Refused.of(M::NAME, version, length - bytes.len()))

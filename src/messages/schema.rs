@@ -7,8 +7,11 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
+use bytes::Bytes;
+
 use super::error::{DecodeError, Fault};
-use super::wire::TEXT_MAX;
+use super::wire::{TEXT_MAX, lossy_text};
+use super::writer::Writer;
 
 mod describe;
 mod parse;
@@ -48,12 +51,54 @@ impl Layouts {
         let Some(program) = self.program(version) else {
             return Err(Fault::UnsupportedVersion.of(self.class, version, 0));
         };
-        let mut cursor = Cursor { body, at: 0 };
+        let mut cursor = Cursor::new(body);
         match program.walk(&mut cursor, 0..program.ops.len()) {
             Ok(()) => Ok(cursor.at),
             Err(fault) => Err(fault.of(self.class, version, cursor.at)),
         }
     }
+
+    /// The same with U+FFFD in its texts for what is no UTF-8, as Kafka reads them. In a tagged field that stays an error.
+    pub fn mended(&self, body: &[u8], version: i16) -> Result<Bytes, DecodeError> {
+        let Some(program) = self.program(version) else {
+            return Err(Fault::UnsupportedVersion.of(self.class, version, 0));
+        };
+        let mut cursor = Cursor::new(body);
+        cursor.odd = Some(Vec::new());
+        let walked = program.walk(&mut cursor, 0..program.ops.len());
+        let replaced = walked.and_then(|()| replace(body, cursor.odd.as_deref().unwrap_or(&[])));
+        replaced.map_err(|fault| fault.of(self.class, version, cursor.at))
+    }
+}
+
+/// A text that is no UTF-8: where its length begins, where it begins and ends itself.
+#[derive(Debug)]
+struct Odd {
+    length_at: usize,
+    text: Range<usize>,
+    compact: bool,
+}
+
+fn replace(body: &[u8], odd: &[Odd]) -> Result<Bytes, Fault> {
+    let mut out = Writer::with_capacity(body.len() + body.len() / 8);
+    let mut at = 0;
+    for Odd {
+        length_at,
+        text,
+        compact,
+    } in odd
+    {
+        out.put_slice(&body[at..*length_at]);
+        let mended = lossy_text(&body[text.clone()])?;
+        match *compact {
+            false => out.put_i16(mended.len() as i16),
+            true => out.put_uvarint(mended.len() as u32 + 1),
+        }
+        out.put_slice(mended.as_bytes());
+        at = text.end;
+    }
+    out.put_slice(&body[at..]);
+    Ok(out.into_bytes())
 }
 
 /// One step of a program. `end` of a compound step is the index after its last inner step.
@@ -112,9 +157,12 @@ impl Program {
                     next
                 }
                 Op::Text { compact, nullable } => {
+                    let length_at = cursor.at;
                     if let Some(length) = cursor.text_length(compact, nullable)? {
                         let text = cursor.take(length)?;
-                        std::str::from_utf8(text).map_err(|_| Fault::NotUtf8)?;
+                        if std::str::from_utf8(text).is_err() {
+                            cursor.note(length_at, length, compact)?;
+                        }
                     }
                     next
                 }
@@ -182,10 +230,7 @@ impl Program {
             let size = cursor.uvarint()? as usize;
             let content = cursor.take(size)?;
             if let Some(steps) = self.steps_of(tag, tags.clone()) {
-                let mut field = Cursor {
-                    body: content,
-                    at: 0,
-                };
+                let mut field = Cursor::new(content);
                 self.walk(&mut field, steps)?;
                 if field.at < content.len() {
                     return Err(Fault::Trailing(content.len() - field.at));
@@ -222,9 +267,30 @@ struct Count {
 struct Cursor<'a> {
     body: &'a [u8],
     at: usize,
+    /// Where texts that are no UTF-8 are kept, if they are not an error.
+    odd: Option<Vec<Odd>>,
 }
 
 impl<'a> Cursor<'a> {
+    fn new(body: &'a [u8]) -> Cursor<'a> {
+        Cursor {
+            body,
+            at: 0,
+            odd: None,
+        }
+    }
+
+    /// The text that was just taken is no UTF-8.
+    fn note(&mut self, length_at: usize, length: usize, compact: bool) -> Result<(), Fault> {
+        let odd = self.odd.as_mut().ok_or(Fault::NotUtf8)?;
+        odd.push(Odd {
+            length_at,
+            text: self.at - length..self.at,
+            compact,
+        });
+        Ok(())
+    }
+
     fn left(&self) -> usize {
         self.body.len() - self.at
     }

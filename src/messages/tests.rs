@@ -225,3 +225,39 @@ fn a_text_is_no_longer_than_an_int16() {
         Fault::BadLength(0x8000)
     );
 }
+
+#[test]
+fn texts_that_are_no_utf8_are_read_as_kafka_reads_them() {
+    // JoinGroup's texts are found by the walk, OffsetCommit's and the header's as they are read.
+    let join =
+        b"\0\x03c\xe9!\0\0\0\x01\0\0\0\x02\0\0\0\x08consumer\0\0\0\x01\0\x02\xff\xfe\0\0\0\x01x";
+    let join = JoinGroupRequest::decode_exact(Bytes::from_static(join), 1).unwrap();
+    assert_eq!(&*join.group_id, "c\u{fffd}!");
+    assert_eq!(&*join.protocols[0].name, "\u{fffd}\u{fffd}");
+    assert_eq!(&*join.protocols[0].metadata, b"x");
+    let commit = b"\0\x03c\xe9!\0\0\0\x01\0\0\0\0\0\0\0\0\0\x01\0\0\0\0";
+    let commit = OffsetCommitRequest::decode_exact(Bytes::from_static(commit), 2).unwrap();
+    assert_eq!(&*commit.group_id, "c\u{fffd}!");
+    let mut frame = Bytes::from_static(b"\0\x0b\0\x01\0\0\0\x07\0\x02\xc3(body");
+    let header = RequestHeader::read(&mut frame).unwrap();
+    assert_eq!(header.client_id.as_deref(), Some("\u{fffd}("));
+    assert_eq!(&*frame, b"body");
+}
+
+/// Compact lengths grow with the text.
+#[test]
+fn flexible_texts_that_are_no_utf8_too() {
+    let mut heartbeat = vec![0x81, 0x01];
+    heartbeat.extend([0xff; 128]);
+    heartbeat.extend(b"\0\0\0\x05\x02m\0\0");
+    let heartbeat = HeartbeatRequest::decode_exact(heartbeat.into(), 4).unwrap();
+    assert_eq!(*heartbeat.group_id, *"\u{fffd}".repeat(128));
+    assert_eq!(heartbeat.generation_id, 5);
+    assert_eq!(&*heartbeat.member_id, "m");
+    // Three times the bytes are more than a text may have.
+    let mut long = vec![0x7f, 0xff];
+    long.extend([0xff; 0x7fff]);
+    long.extend(b"\0\0\0\x05\0\x01m");
+    let long = HeartbeatRequest::decode_exact(long.into(), 0).unwrap_err();
+    assert_eq!(long.fault, Fault::NotUtf8);
+}

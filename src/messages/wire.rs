@@ -5,9 +5,9 @@
 use bytes::{Buf, BufMut, Bytes};
 use uuid::Uuid;
 
-use super::StrBytes;
 use super::error::{EncodeError, Fault};
 use super::writer::{Records, Writer};
+use super::{StrBytes, lossy};
 
 /// The longest text: what an int16 can say.
 pub(super) const TEXT_MAX: usize = i16::MAX as usize;
@@ -146,6 +146,15 @@ impl Reader {
             }
         }
         Ok(TaggedFields(unknown.into_boxed_slice()))
+    }
+}
+
+/// What is no UTF-8 as Kafka reads it, unless it grows over the length that a text may have.
+pub(super) fn lossy_text(bytes: &[u8]) -> Result<String, Fault> {
+    let text = lossy(bytes).into_owned();
+    match text.len() {
+        ..=TEXT_MAX => Ok(text),
+        _ => Err(Fault::NotUtf8),
     }
 }
 
@@ -335,7 +344,11 @@ impl Wire for StrBytes {
         let Some(length) = reader.text_length(version.flexible)? else {
             return Ok(None);
         };
-        StrBytes::from_utf8(reader.take(length)?)
+        let text = reader.take(length)?;
+        if std::str::from_utf8(&text).is_err() {
+            return lossy_text(&text).map(StrBytes::from_string).map(Some);
+        }
+        StrBytes::from_utf8(text)
             .map(Some)
             .map_err(|_| Fault::NotUtf8)
     }

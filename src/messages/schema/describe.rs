@@ -20,7 +20,7 @@ pub fn describe(class: &'static str, version: i16, body: &[u8]) -> Result<Value,
     };
     let mut describer = Describer {
         layout,
-        cursor: Cursor { body, at: 0 },
+        cursor: Cursor::new(body),
     };
     describer
         .value()
@@ -155,10 +155,7 @@ impl Describer<'_> {
         for _ in 0..self.cursor.uvarint()? {
             let wanted = self.cursor.uvarint()?;
             let size = self.cursor.uvarint()? as usize;
-            let content = Cursor {
-                body: self.cursor.take(size)?,
-                at: 0,
-            };
+            let content = Cursor::new(self.cursor.take(size)?);
             self.layout = tags;
             match self.find_tag(wanted) {
                 Some((rank, name)) => {
