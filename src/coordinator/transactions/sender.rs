@@ -180,10 +180,9 @@ impl Sender {
             let left = prepared.partitions.iter().collect();
             self.end(prepared, left, open)?;
         }
-        if producer_id_wanted && fresh_id.is_empty() {
-            if let Some(source) = self.producer_ids.get() {
-                fresh_id.push(source());
-            }
+        let wanted = producer_id_wanted && fresh_id.is_empty();
+        if let Some(source) = self.producer_ids.get().filter(|_| wanted) {
+            fresh_id.push(source());
         }
         Ok(false)
     }
