@@ -234,8 +234,11 @@ async fn who_waits_for_the_disk_keeps_nobody_else_waiting() {
     let (begun, has_begun) = tokio::sync::oneshot::channel();
     let (end, wait_for_end) = std::sync::mpsc::channel::<()>();
     let busy = tokio::spawn(async move {
-        let work = move || (begun.send(()), wait_for_end.recv());
-        drop(disk_reads.run(work).await);
+        let work = move || {
+            begun.send(()).expect("it is waited for");
+            let _ = wait_for_end.recv();
+        };
+        disk_reads.run(work).await;
     });
     has_begun.await.expect("it begins");
     let (mut slow, mut other) = (node.connect().await, node.connect().await);

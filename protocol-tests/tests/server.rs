@@ -198,7 +198,7 @@ async fn long_requests_wait_for_memory_and_short_ones_are_served() {
     slow.receive_frame().await.expect("an answer");
 
     let mut waiting = node.connect().await;
-    let topic = MetadataRequestTopic::default().with_name(Some(text(&"x".repeat(30_000)).into()));
+    let topic = MetadataRequestTopic::default().with_name(Some(text("x".repeat(30_000)).into()));
     let request = MetadataRequest::default()
         .with_topics(Some(vec![topic]))
         .with_allow_auto_topic_creation(false);
