@@ -127,7 +127,10 @@ impl Command {
             Command::Check(tool) => Ok(tool.run()?),
             Command::DumpLog(tool) => Ok(tool.run()?),
             Command::Bench(tool) => bench(tool),
-            Command::Floor(tool) => Ok(tool.run()?),
+            Command::Floor(tool) => {
+                raise_descriptor_limit();
+                Ok(tool.run()?)
+            }
         }
     }
 }
@@ -145,6 +148,7 @@ fn client(tool: impl Future<Output = Result<(), Failure>>) -> Result<(), Box<dyn
 
 /// The load generator, on as many threads as it is given.
 fn bench(tool: &Bench) -> Result<(), Box<dyn Error>> {
+    raise_descriptor_limit();
     if tool.threads() == 1 {
         return client(tool.run());
     }

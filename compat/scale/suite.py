@@ -13,8 +13,8 @@ BROKER = False
 LIMIT = 1800
 PARTITIONS = {"dohle": {False: 2_000, True: 20_000}, "kafka": {False: 2_000, True: 5_000}}
 EMPTY_KB = 4         # memory of a partition that nothing was ever written to
-# Half of what a process may have open is for segments; and what else a broker has open.
-OPEN_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2 + 500
+# Segments are a quarter of the files that a process may have open, with up to three each; and what else a broker has open.
+OPEN_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 4 * 3 + 500
 IDLE_SECONDS = 10
 
 

@@ -28,7 +28,7 @@ const MADE_ROOM: usize = 8;
 /// The segments with open files, at most so many. One that has not been used since its last turn is closed when
 /// another needs room.
 ///
-/// A segment in use has its `.log` file open; an index file only while an older part of it is read.
+/// A segment in use has its `.log` file open, and its index files after a start or while an older part of it is read.
 #[derive(Debug)]
 pub struct OpenSegments {
     limit: usize,
@@ -43,13 +43,14 @@ impl OpenSegments {
         }
     }
 
-    /// Half of the files that the process may have open now; the others are for connections.
+    /// A quarter of the files that the process may have open now, since each segment may have three; the others are for
+    /// connections.
     pub fn of_process() -> OpenSegments {
         let files = rustix::process::getrlimit(Resource::Nofile).current;
-        let half = files.map_or(usize::MAX, |files| {
-            usize::try_from(files / 2).unwrap_or(usize::MAX)
+        let quarter = files.map_or(usize::MAX, |files| {
+            usize::try_from(files / 4).unwrap_or(usize::MAX)
         });
-        OpenSegments::new(half.clamp(SEGMENTS_MIN, SEGMENTS_MAX))
+        OpenSegments::new(quarter.clamp(SEGMENTS_MIN, SEGMENTS_MAX))
     }
 
     /// Closes the files of an eighth of the segments, those that are open for longest.

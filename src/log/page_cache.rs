@@ -2,8 +2,8 @@
 //! serve connections above all, reads with [`Source::PageCache`] and learns by [`ErrorKind::WouldBlock`] that it would have
 //! had to; then the work goes to a thread that may wait. Knows nothing of segments.
 //!
-//! By `preadv2` with `RWF_NOWAIT`, which ext4, XFS and Btrfs know, among others. Where the file system does not, nothing counts
-//! as being in the page cache: all is read by threads that may wait.
+//! By `preadv2` with `RWF_NOWAIT`, which ext4, XFS and Btrfs know, among others. Where the file system does not (overlayfs and
+//! tmpfs among them), everything counts as being in the page cache, and who reads waits.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSliceMut};
@@ -34,6 +34,8 @@ impl Source {
 
 /// Bytes for which the kernel is asked at a time to read ahead: no device's limit for one request is lower.
 const AHEAD_STEP: u64 = 128 * 1024;
+/// Bytes that are read at a time where they cannot be sent to nowhere.
+const SCRATCH: usize = 16 * 1024;
 /// How many times what is brought in is read ahead behind it, for who goes on there.
 const AHEAD: u64 = 4;
 
@@ -70,8 +72,8 @@ fn read_cached(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usiz
         match rustix::io::preadv2(file, buffers, position, ReadWriteFlags::NOWAIT) {
             Ok(count) => return Ok(count),
             Err(Errno::INTR) => {}
-            // Also where the file system cannot tell.
-            Err(Errno::AGAIN | Errno::OPNOTSUPP) => return Err(ErrorKind::WouldBlock.into()),
+            Err(Errno::AGAIN) => return Err(ErrorKind::WouldBlock.into()),
+            Err(Errno::OPNOTSUPP) => return file.read_at(&mut buffers[0], position),
             Err(error) => return Err(error.into()),
         }
     }
@@ -80,37 +82,51 @@ fn read_cached(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usiz
 /// Brings a part of a file into the page cache, up to the file's end, and has the kernel begin with what follows. Waits for
 /// the device.
 pub fn bring_in(file: &File, position: u64, len: u64) -> io::Result<()> {
-    static NOWHERE: OnceLock<File> = OnceLock::new();
-    let nowhere = match NOWHERE.get() {
-        Some(nowhere) => nowhere,
-        None => {
-            let opened = File::options().write(true).open("/dev/null")?;
-            NOWHERE.get_or_init(|| opened)
-        }
-    };
     let ahead = position + len.saturating_mul(1 + AHEAD);
     for from in (position..ahead).step_by(AHEAD_STEP as usize) {
         let step = (ahead - from).min(AHEAD_STEP).try_into().ok();
-        rustix::fs::fadvise(file, from, step, Advice::WillNeed)?;
+        // Advice: what follows does it all, if more slowly.
+        let _ = rustix::fs::fadvise(file, from, step, Advice::WillNeed);
     }
-    // Sent there the bytes are waited for and not copied.
     let (mut at, end) = (position, position + len);
+    let mut scratch = [0; SCRATCH];
     while at < end {
         let left = usize::try_from(end - at).unwrap_or(usize::MAX);
-        match rustix::fs::sendfile(nowhere, file, Some(&mut at), left) {
-            Ok(0) => break,
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+        let part = left.min(scratch.len());
+        // Sent to nowhere the bytes are waited for and not copied.
+        let sent =
+            nowhere().map(|nowhere| rustix::fs::sendfile(nowhere, file, Some(&mut at), left));
+        match sent {
+            Some(Ok(0)) => break,
+            Some(Ok(_) | Err(Errno::INTR)) => {}
+            Some(Err(Errno::IO)) => return Err(Errno::IO.into()),
+            Some(Err(_)) | None => match file.read_at(&mut scratch[..part], at)? {
+                0 => break,
+                count => at += count as u64,
+            },
         }
     }
     Ok(())
 }
 
+/// `/dev/null`, where there is one that can be opened.
+fn nowhere() -> Option<&'static File> {
+    static NOWHERE: OnceLock<Option<File>> = OnceLock::new();
+    let open = || File::options().write(true).open("/dev/null").ok();
+    NOWHERE.get_or_init(open).as_ref()
+}
+
+/// Whether the file's system is one that is known to know `RWF_NOWAIT`.
+#[cfg(test)]
+pub(crate) fn is_of_one_that_tells(file: &File) -> bool {
+    const EXT4_XFS_BTRFS: [u64; 3] = [0xef53, 0x5846_5342, 0x9123_683e];
+    let found = rustix::fs::fstatfs(file).unwrap().f_type as u64;
+    EXT4_XFS_BTRFS.contains(&(found & 0xffff_ffff))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const TMPFS: i64 = 0x0102_1994;
 
     #[test]
     fn what_was_put_out_of_the_page_cache_is_brought_in() {
@@ -119,12 +135,11 @@ mod tests {
         file.write_all_at(&bytes, 0).unwrap();
         file.sync_all().unwrap();
         rustix::fs::fadvise(&file, 0, None, Advice::DontNeed).unwrap();
-        // That one has nothing but its page cache.
-        let forgets = rustix::fs::fstatfs(&file).unwrap().f_type as i64 != TMPFS;
+        let tells = is_of_one_that_tells(&file);
         let mut read = vec![0; 10_000];
         for position in [0, 500_000, 990_000] {
             let is_cached = read_exact_at(&file, &mut read, position, Source::PageCache);
-            match forgets {
+            match tells {
                 true => assert_eq!(is_cached.unwrap_err().kind(), ErrorKind::WouldBlock),
                 false => is_cached.unwrap(),
             }

@@ -71,6 +71,9 @@ impl Layouts {
     }
 }
 
+/// Texts of one message that may be no UTF-8: to keep where they are takes more than their own bytes.
+const ODD_MAX: usize = 1024;
+
 /// A text that is no UTF-8: where its length begins, where it begins and ends itself.
 #[derive(Debug)]
 struct Odd {
@@ -282,7 +285,8 @@ impl<'a> Cursor<'a> {
 
     /// The text that was just taken is no UTF-8.
     fn note(&mut self, length_at: usize, length: usize, compact: bool) -> Result<(), Fault> {
-        let odd = self.odd.as_mut().ok_or(Fault::NotUtf8)?;
+        let odd = self.odd.as_mut().filter(|odd| odd.len() < ODD_MAX);
+        let odd = odd.ok_or(Fault::NotUtf8)?;
         odd.push(Odd {
             length_at,
             text: self.at - length..self.at,
@@ -369,7 +373,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Any negative length is that of null, as in Kafka.
+/// Any negative length is that of null, as in Kafka. (kafka-protocol's types, decoded after the walk, know -1 alone.)
 fn signed_length(length: i32, nullable: bool) -> Result<Option<usize>, Fault> {
     match length {
         0.. => Ok(Some(length as usize)),

@@ -345,12 +345,10 @@ impl Wire for StrBytes {
             return Ok(None);
         };
         let text = reader.take(length)?;
-        if std::str::from_utf8(&text).is_err() {
-            return lossy_text(&text).map(StrBytes::from_string).map(Some);
+        match StrBytes::from_utf8(text.clone()) {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => lossy_text(&text).map(StrBytes::from_string).map(Some),
         }
-        StrBytes::from_utf8(text)
-            .map(Some)
-            .map_err(|_| Fault::NotUtf8)
     }
 
     fn write_nullable(

@@ -169,8 +169,11 @@ impl Connection {
                         tokio::task::yield_now().await;
                     }
                 }
-                Event::Writable => {}
-                Event::Granted(granted) => self.received.grant(granted),
+                Event::Writable => active_at = Instant::now(),
+                Event::Granted(granted) => {
+                    active_at = Instant::now();
+                    self.received.grant(granted);
+                }
                 Event::Answered(frame) => {
                     self.in_flight.pop_front();
                     self.output.push(frame?);

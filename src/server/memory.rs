@@ -12,12 +12,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use crate::config::Settings;
 
-/// The part of the machine's memory that requests may take up when nothing is said: a JVM takes as much for all it has.
-const PART_OF_MACHINE: u64 = 4;
-
-/// What memory the process may use, where a container bounds it.
-const CONTAINER_LIMIT: &str = "/sys/fs/cgroup/memory.max";
-
 /// See the module.
 #[derive(Clone)]
 pub(super) struct RequestMemory {
@@ -29,13 +23,12 @@ pub(super) struct RequestMemory {
 pub(super) struct Granted(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
 impl RequestMemory {
-    /// `queued.max.request.bytes`; where that is not set, a quarter of the machine's memory.
+    /// `queued.max.request.bytes`; where that is not set there is no bound but what each connection has.
     pub(super) fn of(settings: &Settings) -> RequestMemory {
         let set = u64::try_from(settings.queued_max_request_bytes()).ok();
         let bytes = set.filter(|bytes| *bytes > 0);
         let longest = u64::try_from(settings.socket_request_max_bytes()).unwrap_or(0);
-        let bytes = bytes.unwrap_or_else(|| machine_bytes() / PART_OF_MACHINE);
-        RequestMemory::new(bytes.max(longest))
+        RequestMemory::new(bytes.map_or(u64::MAX, |bytes| bytes.max(longest)))
     }
 
     pub(super) fn new(bytes: u64) -> RequestMemory {
@@ -58,15 +51,6 @@ impl RequestMemory {
         let granted = self.bytes.acquire_many_owned(bytes).await;
         Granted(granted.expect("the semaphore is never closed"))
     }
-}
-
-/// Of the machine, or of the container that this runs in.
-fn machine_bytes() -> u64 {
-    let machine = rustix::system::sysinfo();
-    let machine = (machine.totalram as u64).saturating_mul(u64::from(machine.mem_unit));
-    let container = std::fs::read_to_string(CONTAINER_LIMIT).ok();
-    let container = container.and_then(|text| text.trim().parse().ok());
-    container.map_or(machine, |container: u64| container.min(machine))
 }
 
 #[cfg(test)]
@@ -106,6 +90,5 @@ mod tests {
                 .unwrap();
             assert!(RequestMemory::of(&settings).try_take(longest).is_some());
         }
-        assert!(machine_bytes() > 1 << 20);
     }
 }

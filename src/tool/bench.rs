@@ -19,6 +19,7 @@ mod requests;
 mod run;
 mod schedule;
 mod transactions;
+mod turns;
 mod workload;
 
 use std::path::{Path, PathBuf};

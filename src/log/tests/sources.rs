@@ -31,7 +31,7 @@ fn only_the_disk_opens_what_is_closed_and_then_both_find_the_same() {
         let outcome = read_from(&log, from, source);
         match tells {
             true => assert_eq!(outcome.unwrap(), by_disk[from as usize]),
-            // A file system that does not know: what it has to be read for is left to the disk.
+            // The kernel has put it out meanwhile.
             false => assert!(would_wait(outcome), "{from}"),
         }
     }

@@ -8,7 +8,7 @@
 //! | `log.flush.interval.bytes` | all | when there are so many bytes that are not on the device, before the kernel finds so much to write back that who writes has to wait |
 //! | `log.flush.acks=all`, `flush.messages=1` | all | at once; appends made while the device works share the next fsync |
 //!
-//! With one of the last two the high watermark does not pass what is on the device ([`FlushBefore`]): no consumer sees
+//! With `log.flush.acks=all` or `flush.messages=1` the high watermark does not pass what is on the device ([`FlushBefore`]): no consumer sees
 //! a record that a power loss takes back, whatever acks it was written with, and an acks=all answer, a coordinator's
 //! among them, waits for the device as it waits for the other replicas. (UnifiedLog.append and .flush)
 

@@ -153,8 +153,8 @@ impl Meter {
         }
     }
 
-    /// Counts a transaction whose end was asked for at `begun` and answered at `now`.
-    pub(super) fn ended(&self, slot: &Slot, begun: u64, now: u64) {
+    /// Counts a transaction whose commit was asked for at `begun` and answered at `now`.
+    pub(super) fn committed(&self, slot: &Slot, begun: u64, now: u64) {
         add(&slot.transactions, 1);
         if self.window.holds(begun) {
             let mut latency = self.end_latency.lock().expect("no holder panics");

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::batches::{Entry, Outline, random};
+use super::batches::{Entry, Outline};
 use super::link::Link;
 use super::meter::{Meter, Sent, Slot, add};
 use super::plan::{CLIENT_ID, Plan, TIMEOUT_MS, Topic};
 use super::requests::{self, Requests};
 use super::schedule::{Next, Pace, nanos};
-use super::transactions::{Identity, Transactions};
+use super::transactions::{End, Identity, Transactions};
+use super::turns::{Keys, Turns};
 use super::workload::{KEY_LEN, KeyDistributor, Workload};
 use crate::error_code::ErrorCode;
 use crate::ids::{PartitionIndex, ProducerEpoch, ProducerId};
@@ -21,14 +22,12 @@ use crate::messages::{
 };
 use crate::record::Producer;
 use crate::record::batch::increment_sequence;
-use crate::tool::client::{self, Backoff, Client, partition_of};
+use crate::tool::client::{self, Backoff, Client};
 
 /// How long answers are waited for when nothing is sent any more.
 const GRACE: u64 = 30_000_000_000;
 /// The most that a request with keyed records holds. (ProducerConfig.MAX_REQUEST_SIZE_CONFIG)
 const REQUEST_BYTES_MAX: usize = 1 << 20;
-/// Different keys. (io.openmessaging.benchmark.utils.distributor.KeyDistributor.UNIQUE_COUNT)
-const KEYS: u64 = 10_000;
 
 /// What is to be sent.
 pub(super) struct Task {
@@ -169,6 +168,11 @@ impl Lane {
                 self.send_rest(task, slot, now);
             }
             self.end_transaction(task, slot, ended).await?;
+            // That may have taken a while.
+            let now = self.plan.epoch.now();
+            if !ended && now >= task.until {
+                continue;
+            }
             let mut wake = match ended {
                 true => give_up,
                 false => self.send_due(task, slot, now).min(task.until),
@@ -264,7 +268,9 @@ impl Lane {
         };
         let begun = self.plan.epoch.now();
         self.identity = Some(transactions.end(end, identity).await?);
-        task.meter.ended(slot, begun, self.plan.epoch.now());
+        if end == End::Commit {
+            task.meter.committed(slot, begun, self.plan.epoch.now());
+        }
         for partition in &mut self.partitions {
             partition.next_sequence = 0;
         }
@@ -511,118 +517,9 @@ async fn producer_id(client: &mut Client) -> Result<(ProducerId, ProducerEpoch),
     }
 }
 
-/// The partitions to which batches without keys go, in turn: within a transaction a part of them.
-#[derive(Debug)]
-struct Turns {
-    all: usize,
-    span: usize,
-    first: usize,
-    taken: usize,
-}
-
-impl Turns {
-    /// Producers begin at different ones.
-    fn new(number: usize, span: usize, all: usize) -> Turns {
-        Turns {
-            all,
-            span,
-            first: if span < all { number * span } else { number } % all,
-            taken: 0,
-        }
-    }
-
-    fn take(&mut self) -> usize {
-        let partition = (self.first + self.taken) % self.all;
-        self.taken = (self.taken + 1) % self.span;
-        partition
-    }
-
-    /// The next transaction goes on with others, where this one had a part of them.
-    fn begin_next(&mut self) {
-        if self.span < self.all {
-            self.first = (self.first + self.span) % self.all;
-            self.taken = 0;
-        }
-    }
-}
-
-/// The keys whose partitions are a lane's, in the order in which they are used.
-struct Keys {
-    keys: Vec<(usize, [u8; KEY_LEN])>,
-    at: usize,
-    /// The state of the random numbers, when keys are drawn at random.
-    random: Option<u64>,
-}
-
-impl Keys {
-    fn new(distributor: KeyDistributor, partitions: &[PartitionIndex], all: usize) -> Keys {
-        let mut keys = Vec::new();
-        let mut state = 0x0123_4567_89ab_cdef;
-        if distributor != KeyDistributor::NoKey {
-            for _ in 0..KEYS {
-                let key = random(&mut state).to_be_bytes();
-                let of_key = partition_of(&key, all);
-                let is_it = |index: &PartitionIndex| usize::try_from(index.0) == Ok(of_key);
-                if let Some(place) = partitions.iter().position(is_it) {
-                    keys.push((place, key));
-                }
-            }
-        }
-        Keys {
-            keys,
-            at: 0,
-            random: (distributor == KeyDistributor::Random).then_some(state),
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-    }
-
-    fn peek(&self) -> (usize, [u8; KEY_LEN]) {
-        self.keys[self.at]
-    }
-
-    fn advance(&mut self) {
-        self.at = match &mut self.random {
-            Some(state) => random(state) as usize % self.keys.len(),
-            None => (self.at + 1) % self.keys.len(),
-        };
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn keys_of_a_lane_belong_to_its_partitions() {
-        let partitions = [PartitionIndex(1), PartitionIndex(4)];
-        for distributor in [KeyDistributor::RoundRobin, KeyDistributor::Random] {
-            let mut keys = Keys::new(distributor, &partitions, 5);
-            for _ in 0..1000 {
-                let (place, key) = keys.peek();
-                assert_eq!(partition_of(&key, 5), [1, 4][place]);
-                keys.advance();
-            }
-        }
-        assert!(Keys::new(KeyDistributor::NoKey, &partitions, 5).is_empty());
-    }
-
-    #[test]
-    fn transactions_go_round_the_partitions() {
-        let mut turns = Turns::new(1, 2, 5);
-        let transaction = |turns: &mut Turns| {
-            let taken = [turns.take(), turns.take(), turns.take()];
-            turns.begin_next();
-            taken
-        };
-        assert_eq!(transaction(&mut turns), [2, 3, 2]);
-        assert_eq!(transaction(&mut turns), [4, 0, 4]);
-        let mut whole = Turns::new(7, 5, 5);
-        let taken: Vec<usize> = (0..3).flat_map(|_| transaction(&mut whole)).collect();
-        assert_eq!(taken, [2, 3, 4, 0, 1, 2, 3, 4, 0]);
-    }
 
     #[test]
     fn a_request_holds_batches_for_several_partitions() {

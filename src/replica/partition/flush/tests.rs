@@ -244,15 +244,17 @@ async fn flush_bytes_counts_bytes() {
         flush_bytes: 3 * batch,
         ..LogConfig::default()
     }));
-    append(&led.partition, 1);
-    append(&led.partition, 1);
-    assert_eq!(led.partition.high_watermark(), Offset(2));
-    assert!(led.flushed(1).now_or_never().is_none());
-    append(&led.partition, 1);
+    let is_due = || {
+        let appended = led
+            .partition
+            .append_as_leader(&records(1), Origin::Client, 1, None, NOW)
+            .unwrap();
+        appended.info.flush_due
+    };
+    assert_eq!([is_due(), is_due(), is_due()], [false, false, true]);
+    assert_eq!(led.partition.high_watermark(), Offset(3));
     led.flushed(3).await.unwrap();
-    let before = led.disk.syncs();
-    append(&led.partition, 1);
-    assert_eq!(led.disk.syncs(), before);
+    assert!(!is_due());
 }
 
 #[tokio::test(start_paused = true)]
