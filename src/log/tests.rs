@@ -178,6 +178,17 @@ pub(super) fn append(log: &Log, batch: &ValidBatch) -> AppendInfo {
         .unwrap()
 }
 
+/// Commits or aborts what a producer has open.
+pub(super) fn end_transaction(log: &Log, producer_id: i64, commit: bool) {
+    let marker = EndMarker {
+        commit,
+        coordinator_epoch: 0,
+    };
+    let marker = marker.batch(ProducerId(producer_id), ProducerEpoch(0), NOW);
+    log.append_as_leader(&marker, LeaderEpoch(0), Origin::Coordinator, NOW)
+        .unwrap();
+}
+
 /// All that a read returns.
 pub(super) fn bytes(outcome: &ReadOutcome) -> Bytes {
     use std::os::unix::fs::FileExt;

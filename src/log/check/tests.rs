@@ -1,8 +1,6 @@
 use super::*;
-use crate::ids::{LeaderEpoch, ProducerEpoch, ProducerId};
-use crate::log::tests::{Fixture, NOW, append, batch, produced};
-use crate::log::{LogConfig, LogOptions, Origin};
-use crate::record::control::EndMarker;
+use crate::log::tests::{Fixture, append, batch, end_transaction, produced};
+use crate::log::{LogConfig, LogOptions};
 
 /// A closed log of several segments, with transactions in the first.
 fn closed() -> Fixture {
@@ -13,13 +11,7 @@ fn closed() -> Fixture {
     });
     let log = fixture.open_with(LogOptions::default());
     append(&log, &produced(7, 0, 0, 2, true));
-    let marker = EndMarker {
-        commit: false,
-        coordinator_epoch: 0,
-    };
-    let marker = marker.batch(ProducerId(7), ProducerEpoch(0), NOW);
-    log.append_as_leader(&marker, LeaderEpoch(0), Origin::Coordinator, NOW)
-        .unwrap();
+    end_transaction(&log, 7, false);
     for _ in 0..60 {
         append(&log, &batch(1, 100));
     }

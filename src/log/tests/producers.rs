@@ -39,23 +39,14 @@ fn aborted_transactions_and_the_last_stable_offset() {
     append(&log, &produced(2, 0, 0, 1, true));
     append(&log, &batch(1, 10));
     assert_eq!(log.last_stable_offset(Offset(4)), Offset(0));
-    let end = |id, commit| {
-        let marker = EndMarker {
-            commit,
-            coordinator_epoch: 0,
-        };
-        let batch = marker.batch(ProducerId(id), ProducerEpoch(0), NOW);
-        log.append_as_leader(&batch, LeaderEpoch(0), Origin::Coordinator, NOW)
-            .unwrap();
-    };
-    end(1, false);
+    end_transaction(&log, 1, false);
     assert_eq!(
         log.last_stable_offset(Offset(4)),
         Offset(0),
         "the marker is above the high watermark"
     );
     assert_eq!(log.last_stable_offset(Offset(5)), Offset(2));
-    end(2, true);
+    end_transaction(&log, 2, true);
     assert_eq!(log.last_stable_offset(Offset(6)), Offset(6));
     let aborted = log.aborted_transactions(Offset(0), Offset(6)).unwrap();
     assert_eq!(aborted.len(), 1);

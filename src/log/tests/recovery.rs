@@ -137,13 +137,7 @@ fn a_transaction_is_aborted_from_the_batch_on_in_which_the_log_starts() {
     let fixture = Fixture::default();
     let log = fixture.open();
     append(&log, &produced(1, 0, 0, 4, true));
-    let marker = EndMarker {
-        commit: false,
-        coordinator_epoch: 0,
-    };
-    let marker = marker.batch(ProducerId(1), ProducerEpoch(0), NOW);
-    log.append_as_leader(&marker, LeaderEpoch(0), Origin::Coordinator, NOW)
-        .unwrap();
+    end_transaction(&log, 1, false);
     let visible = || LogOptions {
         log_start_offset: Offset(2),
         ..unclean(0)

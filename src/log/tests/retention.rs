@@ -80,13 +80,7 @@ fn a_segment_that_retention_removed_needs_no_flush() {
     for n in 0..40 {
         append(&log, &produced(1, 0, n, 1, true));
     }
-    let marker = EndMarker {
-        commit: false,
-        coordinator_epoch: 0,
-    };
-    let marker = marker.batch(ProducerId(1), ProducerEpoch(0), NOW);
-    log.append_as_leader(&marker, LeaderEpoch(0), Origin::Coordinator, NOW)
-        .unwrap();
+    end_transaction(&log, 1, false);
     // What a flush holds that began before.
     let segments = log.segments.load_full();
     let end = log.log_end_offset();

@@ -65,13 +65,7 @@ fn aborted_transactions_are_held_against_the_segment_by_who_may_wait() {
     let fixture = Fixture::default();
     let log = fixture.open();
     append(&log, &produced(1, 0, 0, 2, true));
-    let marker = EndMarker {
-        commit: false,
-        coordinator_epoch: 0,
-    };
-    let marker = marker.batch(ProducerId(1), ProducerEpoch(0), NOW);
-    log.append_as_leader(&marker, LeaderEpoch(0), Origin::Coordinator, NOW)
-        .unwrap();
+    end_transaction(&log, 1, false);
     log.roll(NOW).unwrap();
     append(&log, &batch(1, 10));
     log.close().unwrap();

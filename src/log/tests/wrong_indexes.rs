@@ -183,13 +183,7 @@ fn transactions() -> (Fixture, Vec<AbortedTransaction>) {
         if n % 2 == 1 {
             continue;
         }
-        let marker = EndMarker {
-            commit: n % 4 == 0,
-            coordinator_epoch: 0,
-        };
-        let batch = marker.batch(ProducerId(id), ProducerEpoch(0), NOW);
-        log.append_as_leader(&batch, LeaderEpoch(0), Origin::Coordinator, NOW)
-            .unwrap();
+        end_transaction(&log, id, n % 4 == 0);
     }
     assert!(log.segments.load().len() > 2);
     let aborted = log
