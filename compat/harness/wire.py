@@ -73,6 +73,11 @@ class Client:
         at = 8 + 2 + len(topic)
         return struct.unpack_from(">h", answer, at)[0]
 
+    def delete(self, topic):
+        """DeleteTopics 1; the error code."""
+        answer = self.ask(20, 1, array([text(topic)]) + struct.pack(">i", 60_000))
+        return struct.unpack_from(">h", answer, 8 + 2 + len(topic))[0]
+
     def ends(self, topic, partitions):
         """ListOffsets 1 for the end of each partition: (error, offset) of each."""
         wanted = text(topic) + array(struct.pack(">iq", p, -1) for p in range(partitions))
