@@ -10,10 +10,8 @@ use protocol_tests::Node;
 async fn measure(node: &Node, workload: Workload) -> Outcome {
     let client = Client::new(&node.address().to_string(), "test").expect("an address");
     let run = Run {
-        workload,
         broker_pid: Some(std::process::id()),
-        keep_topics: false,
-        verbose: false,
+        ..Run::new(workload)
     };
     run.measure(client).await.expect("the run succeeds")
 }
@@ -127,9 +125,9 @@ async fn transactions_are_committed_and_their_records_consumed() {
     let transactions = outcome.totals.transactions;
     assert!(transactions > 2 && !outcome.transaction_ends.is_empty());
     assert!(outcome.totals.records <= 30 * transactions);
+    assert_eq!(outcome.logged, outcome.totals.records);
     // A marker in each of three partitions, but that the last transaction of both producers may be cut short.
-    let markers = outcome.logged - outcome.totals.records;
-    let whole = 3 * transactions;
+    let (markers, whole) = (outcome.totals.markers, 3 * transactions);
     assert!(
         (whole - 4..=whole).contains(&markers),
         "{markers} of {whole}"

@@ -5,6 +5,7 @@
 //! the limit and not this program. `workload` says what to do, `plan` holds what tasks share, `producer` and `consumer`
 //! are the tasks, one for each connection, `meter` collects, `outcome` and `report` tell.
 
+mod again;
 mod batches;
 mod consumer;
 mod link;
@@ -23,6 +24,7 @@ mod turns;
 mod workload;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 
@@ -50,7 +52,10 @@ pub struct Bench {
     /// Write a report with plots
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Tell the figures of each second
+    /// Seconds of each figure in the series of the results
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = options::interval)]
+    sample_interval: Duration,
+    /// Tell the figures of each of these intervals
     #[arg(long)]
     verbose: bool,
     /// Leave the topics of the run where they are
@@ -74,6 +79,7 @@ impl Bench {
             workload,
             broker_pid: self.pid,
             keep_topics: self.keep_topics,
+            sample_interval: self.sample_interval,
             verbose: self.verbose,
         };
         let outcome = run.measure(client).await?;

@@ -194,13 +194,8 @@ mod tests {
         let address = listener.local_addr().unwrap().to_string();
         let serving = Arc::clone(&topics);
         std::thread::spawn(move || accept(&listener, &serving));
-        let run = Run {
-            workload,
-            broker_pid: None,
-            keep_topics: false,
-            verbose: false,
-        };
-        let outcome = run.measure(Client::new(&address, "test").unwrap()).await;
+        let client = Client::new(&address, "test").unwrap();
+        let outcome = Run::new(workload).measure(client).await;
         assert!(topics.all().is_empty(), "the topics are deleted");
         outcome.unwrap()
     }

@@ -46,6 +46,8 @@ pub(super) struct Slot {
     pub failed: AtomicU64,
     /// Transactions that were ended.
     pub transactions: AtomicU64,
+    /// Partitions of transactions, each of which has a marker at its end.
+    pub markers: AtomicU64,
     pub fetch_requests: AtomicU64,
     pub consumed: AtomicU64,
     /// Bytes of record batches in Fetch answers.
@@ -61,6 +63,7 @@ impl Slot {
             records: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             transactions: AtomicU64::new(0),
+            markers: AtomicU64::new(0),
             fetch_requests: AtomicU64::new(0),
             consumed: AtomicU64::new(0),
             fetched_bytes: AtomicU64::new(0),
@@ -81,6 +84,7 @@ pub struct Counts {
     pub records: u64,
     pub failed: u64,
     pub transactions: u64,
+    pub markers: u64,
     pub fetch_requests: u64,
     pub consumed: u64,
     pub fetched_bytes: u64,
@@ -97,6 +101,7 @@ impl Counts {
             records: self.records - earlier.records,
             failed: self.failed - earlier.failed,
             transactions: self.transactions - earlier.transactions,
+            markers: self.markers - earlier.markers,
             fetch_requests: self.fetch_requests - earlier.fetch_requests,
             consumed: self.consumed - earlier.consumed,
             fetched_bytes: self.fetched_bytes - earlier.fetched_bytes,
@@ -191,6 +196,7 @@ impl Meter {
             records: sum(|slot| &slot.records),
             failed: sum(|slot| &slot.failed),
             transactions: sum(|slot| &slot.transactions),
+            markers: sum(|slot| &slot.markers),
             fetch_requests: sum(|slot| &slot.fetch_requests),
             consumed: sum(|slot| &slot.consumed),
             fetched_bytes: sum(|slot| &slot.fetched_bytes),
@@ -212,7 +218,7 @@ impl Meter {
 }
 
 /// Records that are on their way together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sent {
     /// The number of the first by the pace, from 0.
     pub first: u64,

@@ -257,6 +257,15 @@ fn seconds(text: &str) -> Result<Duration, String> {
     duration(text, 1.0)
 }
 
+/// As [`seconds`], but more than none.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    let interval = seconds(text)?;
+    match interval.is_zero() {
+        true => Err("no time at all".to_owned()),
+        false => Ok(interval),
+    }
+}
+
 fn milliseconds(text: &str) -> Result<Duration, String> {
     duration(text, 1e-3)
 }
@@ -317,6 +326,13 @@ mod tests {
     fn bytes_of_a_batch_replace_its_records() {
         let workload = resolve("--preset b16k --batch-size 100000").unwrap();
         assert_eq!(workload.records_per_batch(), 99_939 / 1016);
+    }
+
+    #[test]
+    fn an_interval_is_some_time() {
+        assert_eq!(interval("0.5"), Ok(Duration::from_millis(500)));
+        assert!(interval("0").is_err());
+        assert!(interval("1e-12").is_err());
     }
 
     #[test]

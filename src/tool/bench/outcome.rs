@@ -1,4 +1,4 @@
-//! What a run came to: figures of the whole window and of each second of it; as text, and as JSON under the names of
+//! What a run came to: figures of the whole window and of each sample of it; as text, and as JSON under the names of
 //! OpenMessaging Benchmark's results (io.openmessaging.benchmark.TestResult), with our own beside them.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ pub(super) const QUANTILES: [(&str, f64); 6] = [
     ("9999pct", 0.9999),
 ];
 
-/// A second of the window, about.
+/// A part of the window: a second, or what was asked for.
 #[derive(Clone, Debug)]
 pub struct Sample {
     /// Since the window began, at the end of the sample.
@@ -49,7 +49,7 @@ pub struct Outcome {
     pub errors: BTreeMap<String, u64>,
     /// Records that were due and not sent.
     pub unsent: u64,
-    /// What the logs hold of the run at its end, backlog and all.
+    /// Records that the logs hold of the run at its end, backlog and all; no markers of transactions.
     pub logged: u64,
     /// Records of the backlog that was written first.
     pub backlog: u64,
@@ -320,6 +320,7 @@ pub(super) mod tests {
             records: 100 * times,
             failed: times,
             transactions: 5 * times,
+            markers: 0,
             fetch_requests: 10 * times,
             consumed: 90 * times,
             fetched_bytes: 110_000 * times,

@@ -96,7 +96,7 @@ pub(super) async fn create_topics(
     let topics = learn(client, &names).await?;
     let mut backoff = Backoff::default();
     loop {
-        match end_offsets(client, &topics).await {
+        match end_offsets(client, &topics, false).await {
             Ok(_) => return Ok(topics),
             Err(client::Error::Refused { .. }) if backoff.wait().await => {}
             Err(error) => return Err(error.into()),
@@ -138,10 +138,11 @@ async fn learn(client: &mut Client, names: &[String]) -> Result<Vec<Topic>, Fail
     }
 }
 
-/// The log end offset of every partition of the topics.
+/// The log end offset of every partition of the topics, or its last stable offset.
 pub(super) async fn end_offsets(
     client: &mut Client,
     topics: &[Topic],
+    read_committed: bool,
 ) -> Result<BTreeMap<TopicPartition, i64>, client::Error> {
     let mut wanted = BTreeMap::new();
     for topic in topics {
@@ -150,11 +151,28 @@ pub(super) async fn end_offsets(
             wanted.insert(TopicPartition::new(topic.name.as_str(), index), LATEST);
         }
     }
-    let found = list_offsets(client, wanted, false).await?;
+    let found = list_offsets(client, wanted, read_committed).await?;
     let known = found.into_iter();
     Ok(known
         .map(|(partition, offset)| (partition, offset.unwrap_or(0)))
         .collect())
+}
+
+/// The log end offsets when no transaction is open any more: markers are written behind the answer to its end.
+pub(super) async fn settled_offsets(
+    client: &mut Client,
+    topics: &[Topic],
+) -> Result<BTreeMap<TopicPartition, i64>, Failure> {
+    let mut backoff = Backoff::default();
+    loop {
+        let ends = end_offsets(client, topics, false).await?;
+        if ends == end_offsets(client, topics, true).await? {
+            return Ok(ends);
+        }
+        if !backoff.wait().await {
+            return Err(Failure::new("transactions stay open"));
+        }
+    }
 }
 
 /// Deletes the topics.

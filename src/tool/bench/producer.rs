@@ -6,23 +6,22 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::again::{Again, Flown};
 use super::batches::{Entry, Outline};
 use super::link::Link;
 use super::meter::{Meter, Sent, Slot, add};
 use super::plan::{CLIENT_ID, Plan, TIMEOUT_MS, Topic};
 use super::requests::{self, Requests};
 use super::schedule::{Next, Pace, nanos};
-use super::transactions::{End, Identity, Transactions};
+use super::transactions::{End, Identity, Transactions, producer_id};
 use super::turns::{Keys, Turns};
 use super::workload::{KEY_LEN, KeyDistributor, Workload};
 use crate::error_code::ErrorCode;
-use crate::ids::{PartitionIndex, ProducerEpoch, ProducerId};
-use crate::messages::{
-    InitProducerIdRequest, Message, ProduceRequest, ProduceResponse, Request, ResponseHeader, text,
-};
+use crate::ids::PartitionIndex;
+use crate::messages::{Message, ProduceRequest, ProduceResponse, Request, ResponseHeader, text};
 use crate::record::Producer;
 use crate::record::batch::increment_sequence;
-use crate::tool::client::{self, Backoff, Client};
+use crate::tool::client::{self, Client};
 
 /// How long answers are waited for when nothing is sent any more.
 const GRACE: u64 = 30_000_000_000;
@@ -60,6 +59,10 @@ pub(super) struct Lane {
     batches: Vec<Batch>,
     filled: usize,
     flying: VecDeque<Flight>,
+    /// A transactional producer's.
+    again: Again,
+    /// Lists to be filled anew.
+    spare: Vec<Vec<Entry>>,
     sent: u64,
 }
 
@@ -80,8 +83,7 @@ struct Batch {
 struct Flight {
     correlation_id: i32,
     sent: Sent,
-    /// Records by partition.
-    counts: Vec<(PartitionIndex, u32)>,
+    batches: Vec<Flown>,
 }
 
 impl Lane {
@@ -145,6 +147,8 @@ impl Lane {
                 .collect(),
             filled: 0,
             flying: VecDeque::new(),
+            again: Again::new(),
+            spare: Vec::new(),
             sent: 0,
         })
     }
@@ -174,6 +178,7 @@ impl Lane {
                 continue;
             }
             let mut wake = match ended {
+                _ if !self.again.is_empty() => self.send_again(slot, now).min(give_up),
                 true => give_up,
                 false => self.send_due(task, slot, now).min(task.until),
             };
@@ -190,7 +195,7 @@ impl Lane {
                     wake = 0;
                 }
             }
-            if ended && flushed && self.flying.is_empty() {
+            if ended && flushed && self.is_settled() {
                 break;
             }
             if now >= give_up {
@@ -231,6 +236,7 @@ impl Lane {
     /// At the end of an open loop, what lingers goes out: no more than a request.
     fn send_rest(&mut self, task: &Task, slot: &Slot, now: u64) {
         let has_room = self.flying.len() < self.plan.workload.max_in_flight;
+        let has_room = has_room && self.again.is_empty();
         let capacity = self.room(task);
         if task.pace == Pace::Unlimited || capacity == 0 || !has_room {
             return;
@@ -260,10 +266,8 @@ impl Lane {
         let (Some(transactions), Some(identity)) = (&mut self.transactions, self.identity) else {
             return Ok(());
         };
-        let Some(end) = transactions
-            .end_due(ended)
-            .filter(|_| self.flying.is_empty())
-        else {
+        let settled = self.flying.is_empty() && self.again.is_empty();
+        let Some(end) = transactions.end_due(ended).filter(|_| settled) else {
             return Ok(());
         };
         let begun = self.plan.epoch.now();
@@ -271,8 +275,10 @@ impl Lane {
         if end == End::Commit {
             task.meter.committed(slot, begun, self.plan.epoch.now());
         }
-        for partition in &mut self.partitions {
+        let written = |partition: &&mut Partition| partition.next_sequence > 0;
+        for partition in self.partitions.iter_mut().filter(written) {
             partition.next_sequence = 0;
+            add(&slot.markers, 1);
         }
         self.turns.begin_next();
         Ok(())
@@ -300,6 +306,9 @@ impl Lane {
             batch.count = count;
             batch.entries.clear();
             if needs_entries {
+                if batch.entries.capacity() == 0 {
+                    batch.entries = self.spare.pop().unwrap_or_default();
+                }
                 let entry = |number| Entry {
                     intended: pace.intended(number, now),
                     key: [0; KEY_LEN],
@@ -329,6 +338,9 @@ impl Lane {
                 break;
             }
             batch.count += 1;
+            if batch.entries.capacity() == 0 {
+                batch.entries = self.spare.pop().unwrap_or_default();
+            }
             batch.entries.push(Entry {
                 intended: pace.intended(self.sent + u64::from(taken), now),
                 key,
@@ -346,37 +358,27 @@ impl Lane {
     }
 
     fn write_request(&mut self, count: u32, now: u64) {
-        let (out, correlation_id) = self.link.next_request();
-        let timestamp = self.plan.clock.now();
-        let begun = self.requests.begin(out, correlation_id, self.filled);
-        let mut counts = Vec::with_capacity(self.filled);
-        for batch in &self.batches[..self.filled] {
+        let mut batches = Vec::with_capacity(self.filled);
+        let mut first = self.sent;
+        for batch in &mut self.batches[..self.filled] {
             let partition = &mut self.partitions[batch.partition];
-            let mut producer = Producer::NONE;
-            if let Some((id, epoch)) = self.identity {
-                let base_sequence = partition.next_sequence;
-                producer = Producer {
-                    id,
-                    epoch,
-                    base_sequence,
-                };
+            let base_sequence = partition.next_sequence;
+            if self.identity.is_some() {
                 let by = i32::try_from(batch.count).expect("a batch of less than 2 GiB");
                 partition.next_sequence = increment_sequence(base_sequence, by);
             }
-            self.requests.partition(out, partition.index);
-            let outline = Outline {
-                count: batch.count,
-                timestamp,
-                producer,
-                transactional: self.transactions.is_some(),
-                entries: &batch.entries,
-            };
-            let flexible = self.requests.is_flexible();
-            self.plan.template.write(out, flexible, &outline);
-            self.requests.end_partition(out);
-            counts.push((partition.index, batch.count));
+            batches.push(Flown {
+                partition: batch.partition,
+                base_sequence,
+                sent: Sent {
+                    first,
+                    count: batch.count,
+                    at: now,
+                },
+                entries: std::mem::take(&mut batch.entries),
+            });
+            first += u64::from(batch.count);
         }
-        self.requests.end(out, begun);
         let sent = Sent {
             first: self.sent,
             count,
@@ -386,11 +388,66 @@ impl Lane {
         if let Some(transactions) = &mut self.transactions {
             transactions.add(count);
         }
+        self.write(sent, batches);
+    }
+
+    fn write(&mut self, sent: Sent, batches: Vec<Flown>) {
+        let (out, correlation_id) = self.link.next_request();
+        let timestamp = self.plan.clock.now();
+        let begun = self.requests.begin(out, correlation_id, batches.len());
+        for batch in &batches {
+            let producer = match self.identity {
+                Some((id, epoch)) => Producer {
+                    id,
+                    epoch,
+                    base_sequence: batch.base_sequence,
+                },
+                None => Producer::NONE,
+            };
+            let index = self.partitions[batch.partition].index;
+            self.requests.partition(out, index);
+            let outline = Outline {
+                count: batch.sent.count,
+                timestamp,
+                producer,
+                transactional: self.transactions.is_some(),
+                entries: &batch.entries,
+            };
+            let flexible = self.requests.is_flexible();
+            self.plan.template.write(out, flexible, &outline);
+            self.requests.end_partition(out);
+        }
+        self.requests.end(out, begun);
         self.flying.push_back(Flight {
             correlation_id,
             sent,
-            counts,
+            batches,
         });
+    }
+
+    /// Sends what was refused for the moment, when it is due and the answers to all else are there; returns when there may
+    /// be more to do. Nothing else is sent meanwhile.
+    fn send_again(&mut self, slot: &Slot, now: u64) -> u64 {
+        if !self.flying.is_empty() {
+            return u64::MAX;
+        }
+        if now < self.again.due() {
+            return self.again.due();
+        }
+        let partitions = self.plan.workload.partitions_per_request as usize;
+        while !self.again.is_empty() && self.flying.len() < self.plan.workload.max_in_flight {
+            let batches = self.again.next_request(partitions);
+            // Each batch is counted by itself when it is answered.
+            let sent = Sent::default();
+            self.write(sent, batches);
+            add(&slot.produce_requests, 1);
+        }
+        self.again.sent();
+        u64::MAX
+    }
+
+    fn is_settled(&self) -> bool {
+        self.flying.is_empty() && self.again.is_empty()
     }
 
     fn take_answers(&mut self, task: &Task, slot: &Slot) -> Result<(), client::Error> {
@@ -426,45 +483,91 @@ impl Lane {
         })
     }
 
-    /// Counts what came of a request. A refusal ends an idempotent producer, whose sequences have a gap then, and the
-    /// transaction of a transactional one.
+    /// Counts what came of a request. What is refused for the moment is sent again; another refusal ends an idempotent
+    /// producer, whose sequences have a gap then, and the transaction of a transactional one.
     fn landed(
         &mut self,
         task: &Task,
         slot: &Slot,
-        (flight, response): (Flight, &ProduceResponse),
+        (mut flight, response): (Flight, &ProduceResponse),
         now: u64,
     ) -> Result<(), client::Error> {
-        let mut sent = flight.sent;
         let results = response
             .responses
             .iter()
             .flat_map(|topic| &topic.partition_responses);
+        let sent_batches = flight.batches.len();
         for result in results {
             let code = ErrorCode::from_code(result.error_code);
             if matches!(code, ErrorCode::None | ErrorCode::DuplicateSequenceNumber) {
                 continue;
             }
-            if let Some(transactions) = &mut self.transactions {
-                transactions.break_off();
-            } else if self.identity.is_some() {
-                return Err(client::Error::Refused {
-                    what: format!("partition {} of an idempotent producer", result.index),
-                    code,
-                });
-            }
-            let of = |(partition, _): &&(PartitionIndex, u32)| partition.0 == result.index;
-            let count = flight.counts.iter().find(of).map_or(0, |(_, count)| *count);
-            task.meter.failed(slot, code.name(), u64::from(count));
-            sent.count -= count;
+            let of = |batch: &Flown| self.partitions[batch.partition].index.0 == result.index;
+            let at = flight.batches.iter().position(of);
+            let batch = at.map(|at| flight.batches.swap_remove(at));
+            self.refused(task, slot, (code, batch.unwrap_or_default()), now)?;
         }
-        task.meter.answered(slot, &task.pace, &sent, now);
+        let taken_all = flight.batches.len() == sent_batches;
+        // What was sent again counts by the batch: its records do not follow one another.
+        let at_once = taken_all && flight.sent.count > 0;
+        if at_once {
+            task.meter.answered(slot, &task.pace, &flight.sent, now);
+        }
+        if taken_all {
+            self.again.settled();
+        }
+        for mut batch in flight.batches {
+            if !at_once {
+                task.meter.answered(slot, &task.pace, &batch.sent, now);
+            }
+            if batch.entries.capacity() > 0 {
+                batch.entries.clear();
+                self.spare.push(batch.entries);
+            }
+        }
+        Ok(())
+    }
+
+    fn refused(
+        &mut self,
+        task: &Task,
+        slot: &Slot,
+        (code, batch): (ErrorCode, Flown),
+        now: u64,
+    ) -> Result<(), client::Error> {
+        let Some(transactions) = &mut self.transactions else {
+            task.meter
+                .failed(slot, code.name(), u64::from(batch.sent.count));
+            return match self.identity {
+                Some(_) => Err(client::Error::Refused {
+                    what: format!(
+                        "partition {} of an idempotent producer",
+                        self.partitions[batch.partition].index.0
+                    ),
+                    code,
+                }),
+                None => Ok(()),
+            };
+        };
+        if !transactions.is_broken() && self.again.takes(code, &batch, now) {
+            self.again.add(batch, now);
+            return Ok(());
+        }
+        transactions.break_off();
+        task.meter
+            .failed(slot, code.name(), u64::from(batch.sent.count));
+        // What waits goes with its transaction.
+        for batch in self.again.give_up() {
+            task.meter
+                .failed(slot, code.name(), u64::from(batch.sent.count));
+        }
         Ok(())
     }
 
     fn give_up(&mut self, task: &Task, slot: &Slot) {
-        for flight in self.flying.drain(..) {
-            let count = u64::from(flight.sent.count);
+        let flying = self.flying.drain(..).flat_map(|flight| flight.batches);
+        for batch in flying.chain(self.again.give_up()) {
+            let count = u64::from(batch.sent.count);
             task.meter.failed(slot, "not answered in time", count);
         }
     }
@@ -492,29 +595,6 @@ fn capacity(workload: &Workload, records_max: u32, partitions: usize) -> u32 {
     let fit = REQUEST_BYTES_MAX / (workload.message_size + KEY_LEN);
     let fit = u32::try_from(fit).unwrap_or(u32::MAX).max(records_max);
     records_max.saturating_mul(partitions).min(fit)
-}
-
-async fn producer_id(client: &mut Client) -> Result<(ProducerId, ProducerEpoch), client::Error> {
-    let request = InitProducerIdRequest {
-        transaction_timeout_ms: i32::MAX,
-        ..InitProducerIdRequest::default()
-    };
-    let mut backoff = Backoff::default();
-    loop {
-        let response = client.call(&request).await?;
-        let passing = [
-            ErrorCode::CoordinatorLoadInProgress,
-            ErrorCode::CoordinatorNotAvailable,
-        ];
-        let code = ErrorCode::from_code(response.error_code);
-        if !passing.contains(&code) || !backoff.wait().await {
-            client::check(response.error_code, || "a producer id".to_owned())?;
-            return Ok((
-                ProducerId(response.producer_id),
-                ProducerEpoch(response.producer_epoch),
-            ));
-        }
-    }
 }
 
 #[cfg(test)]

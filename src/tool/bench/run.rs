@@ -12,7 +12,7 @@ use tokio::time::sleep_until;
 use super::batches::{Template, random};
 use super::meter::{Counts, Meter, drain, histogram};
 use super::outcome::{Cost, Outcome, Sample, milliseconds};
-use super::plan::{Plan, Topic, create_topics, delete_topics, end_offsets};
+use super::plan::{Plan, Topic, create_topics, delete_topics, end_offsets, settled_offsets};
 use super::process::{Usage, usage};
 use super::producer::Task;
 use super::schedule::{Epoch, Pace, Schedule, Window, nanos};
@@ -25,7 +25,6 @@ use crate::tool::print::say;
 
 /// Between the last preparation and the first record.
 const LEAD: Duration = Duration::from_millis(20);
-const SAMPLE: Duration = Duration::from_secs(1);
 
 /// A run to be made.
 pub struct Run {
@@ -33,7 +32,9 @@ pub struct Run {
     /// The broker's process, if it runs here.
     pub broker_pid: Option<u32>,
     pub keep_topics: bool,
-    /// Tell each second on standard output.
+    /// Of the series.
+    pub sample_interval: Duration,
+    /// Tell each sample on standard output.
     pub verbose: bool,
 }
 
@@ -41,6 +42,17 @@ pub struct Run {
 type Producers = Vec<(producer::Lane, f64)>;
 
 impl Run {
+    /// As `dohle bench` makes it when nothing else is asked for.
+    pub fn new(workload: Workload) -> Run {
+        Run {
+            workload,
+            broker_pid: None,
+            keep_topics: false,
+            sample_interval: Duration::from_secs(1),
+            verbose: false,
+        }
+    }
+
     /// Makes it. The topics are deleted also when it fails, or is interrupted by Ctrl-C.
     pub async fn measure(&self, mut client: Client) -> Result<Outcome, Failure> {
         let clock = Clock::system();
@@ -114,8 +126,13 @@ impl Run {
         outcome.transaction_ends = meter.end_latency();
         outcome.unsent = unsent;
         drop(idle);
-        let ends = end_offsets(client, topics).await?;
-        outcome.logged = ends.values().map(|end| end.cast_unsigned()).sum();
+        let transactional = self.workload.records_per_transaction.is_some();
+        let ends = match transactional {
+            true => settled_offsets(client, topics).await?,
+            false => end_offsets(client, topics, false).await?,
+        };
+        let ends = ends.values().map(|end| end.cast_unsigned());
+        outcome.logged = ends.sum::<u64>().saturating_sub(outcome.totals.markers);
         Ok(outcome)
     }
 }
@@ -289,7 +306,7 @@ impl Watch<'_> {
         let (mut produce, mut end_to_end) = (histogram(), histogram());
         let mut samples = Vec::new();
         while last.at < window.until {
-            let next = (last.at + nanos(SAMPLE)).min(window.until);
+            let next = (last.at + nanos(self.run.sample_interval)).min(window.until);
             sleep_until(self.plan.epoch.at(next)).await;
             let now = self.read()?;
             let sample = self.sample(&first, &last, &now);

@@ -1,4 +1,4 @@
-//! The transactions of one producer. Its partitions come into a transaction with the first batch for each
+//! What a producer writes as, and the transactions of one. Its partitions come into a transaction with the first batch for each
 //! (`transaction.version` 2, KIP-890), and each end brings an epoch of its own. The records are the producer's business.
 
 use crate::error_code::ErrorCode;
@@ -73,6 +73,11 @@ impl Transactions {
         self.records += records;
     }
 
+    /// Whether the open transaction is to be aborted.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
     /// Has the open transaction aborted.
     pub(super) fn break_off(&mut self) {
         self.broken = true;
@@ -106,6 +111,23 @@ impl Transactions {
                 let id = ProducerId(response.producer_id.0);
                 return Ok((id, ProducerEpoch(response.producer_epoch)));
             }
+        }
+    }
+}
+
+/// What an idempotent producer without transactions writes as.
+pub(super) async fn producer_id(client: &mut Client) -> Result<Identity, client::Error> {
+    let request = InitProducerIdRequest {
+        transaction_timeout_ms: i32::MAX,
+        ..InitProducerIdRequest::default()
+    };
+    let mut backoff = Backoff::default();
+    loop {
+        let response = client.call(&request).await?;
+        if !is_passing(response.error_code) || !backoff.wait().await {
+            client::check(response.error_code, || "a producer id".to_owned())?;
+            let id = ProducerId(response.producer_id);
+            return Ok((id, ProducerEpoch(response.producer_epoch)));
         }
     }
 }
