@@ -14,5 +14,6 @@ pub mod messages;
 pub mod metadata;
 pub mod record;
 pub mod replica;
+pub mod security;
 pub mod server;
 pub mod tool;

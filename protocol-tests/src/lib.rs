@@ -10,7 +10,7 @@ use dohle::broker::Broker;
 use dohle::config::Settings;
 use dohle::messages::{Message, Request, RequestHeader, ResponseHeader, Writer, text};
 use dohle::server::Server;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 pub mod exchange;
@@ -99,12 +99,8 @@ impl Node {
     }
 
     pub async fn connect(&self) -> Connection {
-        Connection {
-            stream: TcpStream::connect(self.address())
-                .await
-                .expect("the node listens"),
-            correlation_id: 0,
-        }
+        let stream = TcpStream::connect(self.address()).await;
+        Connection::over(stream.expect("the node listens"))
     }
 
     pub fn broker(&self) -> &Arc<Broker> {
@@ -125,11 +121,23 @@ async fn serve(data: &tempfile::TempDir, overrides: &[(String, String)]) -> Serv
 
 /// A connection that sends what it is told, right or wrong.
 pub struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     correlation_id: i32,
 }
 
+/// What a connection may go over.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
 impl Connection {
+    pub fn over(stream: impl Stream + 'static) -> Connection {
+        Connection {
+            stream: Box::new(stream),
+            correlation_id: 0,
+        }
+    }
+
     /// Sends a request and reads its answer.
     pub async fn call<R: Request>(&mut self, request: &R, version: i16) -> R::Response {
         self.send(request, version).await;

@@ -18,6 +18,7 @@ use crate::broker::Broker;
 use crate::messages::{
     DecodeError, EncodeError, Frame, Message, Request, RequestHeader, ResponseHeader, Writer,
 };
+use crate::security::KafkaPrincipal;
 
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;
@@ -105,6 +106,8 @@ pub struct Session {
     pub client_host: std::net::IpAddr,
     /// The name of the listener that it came in by.
     pub listener: Arc<str>,
+    /// Who the client is, by its certificate.
+    pub principal: KafkaPrincipal,
     /// From ApiVersions (KIP-511).
     pub client_software: Option<ClientSoftware>,
 }

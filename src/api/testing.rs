@@ -11,6 +11,7 @@ use crate::config::Settings;
 use crate::controller::{Answer, Command};
 use crate::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use crate::messages::{CreateTopicsRequest, Request, RequestHeader, TopicName};
+use crate::security::KafkaPrincipal;
 
 pub(super) struct Node {
     pub(super) broker: Arc<Broker>,
@@ -31,6 +32,7 @@ impl Node {
             connection_id: 1,
             client_host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             listener: "PLAINTEXT".into(),
+            principal: KafkaPrincipal::anonymous(),
             client_software: None,
         };
         Node {

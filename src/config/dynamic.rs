@@ -160,7 +160,10 @@ impl Settings {
 fn overrides(values: &DynamicValues) -> impl Iterator<Item = (&str, &str)> {
     values
         .iter()
-        .filter(|(name, _)| of(name).is_some_and(|key| key.update != UpdateMode::ReadOnly))
+        .filter(|(name, _)| {
+            of(base_name(name).unwrap_or(name))
+                .is_some_and(|key| key.update != UpdateMode::ReadOnly)
+        })
         .map(|(name, value)| (&**name, &**value))
 }
 

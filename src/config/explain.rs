@@ -3,7 +3,7 @@
 
 use super::broker_keys::BROKER_KEYS;
 use super::key::{self, Effect};
-use super::listeners::SecurityProtocol;
+use super::listeners::{Listener, SecurityProtocol};
 use super::properties::Location;
 use super::settings::{Error, Settings};
 use super::value::Value;
@@ -29,7 +29,7 @@ impl Settings {
         match self
             .listeners()
             .iter()
-            .find(|listener| listener.protocol != SecurityProtocol::Plaintext)
+            .find(|listener| !self.is_served(listener))
         {
             Some(listener) if self.location("listener.security.protocol.map").is_some() => {
                 let pair = format!("{}:{}", listener.name, listener.protocol.name());
@@ -37,6 +37,15 @@ impl Settings {
             }
             Some(listener) => refuse("listeners", listener.to_string()),
             None => Ok(()),
+        }
+    }
+
+    /// Whether the protocol of a listener is spoken: SSL to clients, and no SASL so far.
+    fn is_served(&self, listener: &Listener) -> bool {
+        match listener.protocol {
+            SecurityProtocol::Plaintext => true,
+            SecurityProtocol::Ssl => !self.is_controller_listener(&listener.name),
+            SecurityProtocol::SaslPlaintext | SecurityProtocol::SaslSsl => false,
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::broker_keys::BROKER_KEYS;
 use super::key;
-use super::listeners::Listener;
+use super::listeners::{Listener, SecurityProtocol};
 use super::settings::{Role, Settings};
 use super::value::{ConfigException, Value};
 
@@ -332,6 +332,12 @@ fn check_listeners(settings: &Settings) -> Check {
     require(!anywhere, "advertised.listeners", || {
         "advertised.listeners cannot use the nonroutable meta-address 0.0.0.0. Use a routable IP address.".to_owned()
     })?;
+    for listener in settings.listeners() {
+        if listener.protocol == SecurityProtocol::Ssl {
+            let of_listener = settings.ssl(&listener.name);
+            of_listener.map_err(|exception| ("listeners", exception))?;
+        }
+    }
     check_early_start(settings)
 }
 

@@ -59,6 +59,15 @@ pub(super) fn read_exact_at(
     Ok(())
 }
 
+/// Reads what there is at `position`, as much as the buffer takes at most. [`ErrorKind::WouldBlock`] where that takes more than
+/// the source gives.
+pub fn read_at(file: &File, buffer: &mut [u8], position: u64, source: Source) -> io::Result<usize> {
+    match source {
+        Source::PageCache => read_cached(file, buffer, position),
+        Source::Disk => file.read_at(buffer, position),
+    }
+}
+
 /// Whether the byte at `position` can be had without waiting; `true` also where none is, or it cannot be read at all: who
 /// goes on finds out.
 pub fn is_cached(file: &File, position: u64) -> bool {

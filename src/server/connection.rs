@@ -13,15 +13,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use super::frame::{FrameBuffer, InvalidLength};
 use super::memory::{Granted, RequestMemory};
 use super::output::{Output, Written};
+use super::transport::Transport;
 use crate::api::{self, Rejected, Reply, Session};
 use crate::broker::Broker;
 use crate::log::page_cache::bring_in;
@@ -68,19 +67,20 @@ pub(super) struct Limits {
     pub(super) idle_max: Option<Duration>,
 }
 
-/// Serves `stream` until it ends. The task may be aborted at any await: effects happen between them.
+/// Serves a connection until it ends; `received` is what it has sent so far. The task may be aborted at any await: effects happen between them.
 pub(super) async fn serve(
-    stream: TcpStream,
+    transport: Transport,
+    received: FrameBuffer,
     broker: Arc<Broker>,
     session: Session,
     limits: Limits,
 ) {
     let (id, host) = (session.connection_id, session.client_host);
     let mut connection = Connection {
-        stream,
+        transport,
         broker,
         session,
-        received: FrameBuffer::new(limits.frame_bytes_max),
+        received,
         memory: limits.memory,
         in_flight: VecDeque::new(),
         ready_bytes: 0,
@@ -88,8 +88,10 @@ pub(super) async fn serve(
         closing: None,
     };
     let closed = connection.run(limits.idle_max.unwrap_or(FOR_EVER)).await;
+    connection.transport.close();
     match closed {
         Closed::Encode(_) => error!(connection = id, client = %host, "closed: {closed}"),
+        Closed::InvalidLength(_) => warn!(connection = id, client = %host, "closed: {closed}"),
         _ => debug!(connection = id, client = %host, "closed: {closed}"),
     }
 }
@@ -97,7 +99,7 @@ pub(super) async fn serve(
 type Later = Pin<Box<dyn Future<Output = Result<Frame, EncodeError>> + Send>>;
 
 struct Connection {
-    stream: TcpStream,
+    transport: Transport,
     broker: Arc<Broker>,
     session: Session,
     received: FrameBuffer,
@@ -184,7 +186,7 @@ impl Connection {
 
     /// Writes what can be written; returns what of a file has to be brought in first.
     fn write(&mut self) -> io::Result<Option<FileRange>> {
-        let written = self.output.write(&self.stream);
+        let written = self.transport.write(&mut self.output);
         if let (Err(error), Some(file)) = (&written, self.output.file()) {
             // Which of the two it was tells the error.
             self.broker.replicas().judge_sent(file, error);
@@ -217,10 +219,10 @@ impl Connection {
             (false, false) => Some(Interest::WRITABLE),
             (false, true) => None,
         };
-        let stream = &self.stream;
+        let transport = &self.transport;
         let ready = async {
             match interest {
-                Some(interest) => stream.ready(interest).await,
+                Some(interest) => transport.ready(interest).await,
                 None => std::future::pending().await,
             }
         };
@@ -261,8 +263,7 @@ impl Connection {
     fn read(&mut self) -> Result<usize, Closed> {
         let mut taken = 0;
         while taken < READ_BYTES_PER_TURN && self.reads() {
-            // Polled once. A read that does not fill the buffer has emptied the socket: tokio then asks it no more.
-            match self.received.read_from(&mut self.stream).now_or_never() {
+            match self.transport.read(&mut self.received) {
                 Some(Ok(0)) => {
                     // Nobody is left to hear what is still to come. (Selector.pollSelectionKeys closes at once)
                     self.closing = Some(Closed::ByClient);

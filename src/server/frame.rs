@@ -24,10 +24,19 @@ const RESERVE_BYTES_MAX: usize = 1024 * 1024;
 
 /// A length prefix that no request has. (NetworkReceive: InvalidReceiveException)
 #[derive(Debug, thiserror::Error)]
-#[error("a frame of {length} bytes; socket.request.max.bytes is {max}")]
+#[error("a frame of {length} bytes; socket.request.max.bytes is {max}{}", looks_like(*length))]
 pub(super) struct InvalidLength {
     length: i32,
     max: usize,
+}
+
+/// A hint at who speaks another protocol: the first bytes of a TLS handshake are its type and version, those of HTTP a word.
+fn looks_like(length: i32) -> &'static str {
+    match &length.to_be_bytes() {
+        [22, 3, ..] => " (the client speaks TLS, and this listener does not)",
+        b"GET " | b"HEAD" | b"POST" | b"PUT " => " (the client speaks HTTP)",
+        _ => "",
+    }
 }
 
 /// Bytes received and not yet handed on.
@@ -65,6 +74,11 @@ impl FrameBuffer {
             false => (self.read_bytes * 2).min(READ_BYTES_MAX),
         };
         Ok(read)
+    }
+
+    /// Takes what was received in another way than [`FrameBuffer::read_from`].
+    pub(super) fn extend(&mut self, received: &[u8]) {
+        self.spare().extend_from_slice(received);
     }
 
     /// The buffer to read into, with room for more.

@@ -10,15 +10,19 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::admission::Connections;
 use super::connection::{self, Limits};
 use super::descriptors;
+use super::frame::FrameBuffer;
 use super::memory::RequestMemory;
+use super::tls::{self, TlsStream};
+use super::transport::Transport;
 use crate::api::Session;
 use crate::broker::{self, Broker};
-use crate::config::{self, Listener, Settings};
+use crate::config::{self, CurrentSettings, Listener, SecurityProtocol, Settings};
+use crate::security::{KafkaPrincipal, SslError, SslListener, SslState};
 
 /// Rest after an accept that failed for want of files or memory, which would fail again at once.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -29,6 +33,9 @@ const BACKLOG: i32 = 4096;
 /// A failure of the same kind is not told again within this.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 
+/// How often the files of SSL listeners are looked at.
+const STORES_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
+
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -38,6 +45,8 @@ pub enum StartError {
         address: String,
         source: io::Error,
     },
+    #[error("listener {name}: {source}")]
+    Ssl { name: String, source: SslError },
     #[error(transparent)]
     Settings(#[from] config::Error),
     #[error(transparent)]
@@ -68,6 +77,10 @@ impl Server {
         let mut accepting = JoinSet::new();
         let connections = Arc::new(Connections::new(broker.current_settings().clone()));
         accepting.spawn(connections.clone().follow_settings());
+        let ssl: Vec<_> = bound.iter().filter_map(|one| one.ssl.clone()).collect();
+        if !ssl.is_empty() {
+            accepting.spawn(refresh(ssl, broker.current_settings().clone()));
+        }
         let limits = limits(broker.settings());
         for bound in bound {
             accepting.spawn(accept(
@@ -109,9 +122,20 @@ struct Bound {
     name: Arc<str>,
     address: SocketAddr,
     listener: TcpListener,
+    /// Where it speaks SSL.
+    ssl: Option<Arc<SslListener>>,
 }
 
 fn bind(listener: &Listener, settings: &Settings) -> Result<Bound, StartError> {
+    let name: Arc<str> = listener.name.as_str().into();
+    let ssl = match listener.protocol {
+        SecurityProtocol::Ssl => Some(SslListener::open(name.clone(), settings)),
+        _ => None,
+    };
+    let ssl = ssl.transpose().map_err(|source| StartError::Ssl {
+        name: listener.name.clone(),
+        source,
+    })?;
     let address = format!("{}:{}", listener.host, listener.port);
     let bound =
         listen(listener, settings).and_then(|listener| Ok((listener.local_addr()?, listener)));
@@ -121,9 +145,10 @@ fn bind(listener: &Listener, settings: &Settings) -> Result<Bound, StartError> {
         source,
     })?;
     Ok(Bound {
-        name: listener.name.as_str().into(),
+        name,
         address,
         listener: listening,
+        ssl: ssl.map(Arc::new),
     })
 }
 
@@ -182,6 +207,26 @@ fn limits(settings: &Settings) -> Limits {
     }
 }
 
+/// Has SSL listeners read their stores again when those change, or settings that are given while the node runs.
+async fn refresh(listeners: Vec<Arc<SslListener>>, settings: CurrentSettings) {
+    let mut changes = settings.subscribe();
+    loop {
+        let changed = tokio::time::timeout(STORES_LOOKED_AT_EVERY, changes.changed()).await;
+        if let Ok(Err(_)) = changed {
+            return;
+        }
+        let (listeners, settings) = (listeners.clone(), settings.now());
+        let work = move || {
+            for listener in &listeners {
+                listener.refresh(&settings, changed.is_ok());
+            }
+        };
+        if tokio::task::spawn_blocking(work).await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Accepts until it is aborted; its connections end with it.
 async fn accept(bound: Bound, broker: Arc<Broker>, connections: Arc<Connections>, limits: Limits) {
     let mut tasks = JoinSet::new();
@@ -221,14 +266,71 @@ async fn accept(bound: Bound, broker: Arc<Broker>, connections: Arc<Connections>
             connection_id: connections.next_id(),
             client_host: client.ip().to_canonical(),
             listener: bound.name.clone(),
+            principal: KafkaPrincipal::anonymous(),
             client_software: None,
         };
         let (broker, limits) = (broker.clone(), limits.clone());
-        tasks.spawn(async move {
-            connection::serve(stream, broker, session, limits).await;
-            drop(admitted);
-        });
+        match bound.ssl.clone() {
+            None => tasks.spawn(async move {
+                let received = FrameBuffer::new(limits.frame_bytes_max);
+                let transport = Transport::Plain(stream);
+                connection::serve(transport, received, broker, session, limits).await;
+                drop(admitted);
+            }),
+            Some(ssl) => tasks.spawn(async move {
+                serve_ssl(stream, &ssl, broker, session, limits).await;
+                drop(admitted);
+            }),
+        };
     }
+}
+
+/// The handshake, and then the connection.
+async fn serve_ssl(
+    stream: TcpStream,
+    ssl: &SslListener,
+    broker: Arc<Broker>,
+    mut session: Session,
+    limits: Limits,
+) {
+    let state = ssl.state();
+    let mut received = FrameBuffer::new(limits.frame_bytes_max);
+    // Boxed, so that a connection is no larger for it than its handshake was.
+    let greeted = Box::pin(greet(stream, &state, &mut received, limits.idle_max)).await;
+    let (id, client) = (session.connection_id, session.client_host);
+    match greeted {
+        Ok((stream, principal)) => {
+            debug!(connection = id, %client, %principal, "SSL handshake");
+            session.principal = principal;
+            drop(state);
+            let transport = Transport::Tls(Box::new(stream));
+            connection::serve(transport, received, broker, session, limits).await;
+        }
+        Err(failed) => {
+            let listener = ssl.name();
+            info!(
+                listener,
+                connection = id,
+                "Failed authentication with /{client} (SSL handshake failed): {failed}"
+            );
+        }
+    }
+}
+
+async fn greet(
+    stream: TcpStream,
+    state: &SslState,
+    received: &mut FrameBuffer,
+    idle_max: Option<Duration>,
+) -> Result<(TlsStream, KafkaPrincipal), tls::HandshakeFailed> {
+    let time = idle_max.map_or(tls::HANDSHAKE_TIME_MAX, |max| {
+        max.min(tls::HANDSHAKE_TIME_MAX)
+    });
+    let handshake = TlsStream::accept(stream, state.config(), received);
+    let handshake = tokio::time::timeout(time, handshake).await;
+    let stream = handshake.map_err(|_| tls::HandshakeFailed::TooSlow(time))??;
+    let principal = state.principal(stream.peer_certificates())?;
+    Ok((stream, principal))
 }
 
 /// What went wrong, and what to do about it.

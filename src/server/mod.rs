@@ -9,6 +9,8 @@ mod frame;
 mod listener;
 mod memory;
 mod output;
+mod tls;
+mod transport;
 
 pub use descriptors::raise_descriptor_limit;
 pub use listener::{Server, StartError};

@@ -14,7 +14,7 @@ use rustix::net::SendFlags;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use crate::log::page_cache::is_cached;
+use crate::log::page_cache::{Source, is_cached, read_at};
 use crate::messages::{FileRange, Frame, Piece};
 
 /// Pieces handed to the kernel in one `sendmsg`.
@@ -70,11 +70,7 @@ impl Output {
                         self.cached = cached(range);
                     }
                     if self.cached == 0 {
-                        let len = range.len.min(BROUGHT_IN_MAX);
-                        return Ok(Written::Missing(FileRange {
-                            len,
-                            ..range.clone()
-                        }));
+                        return Ok(Written::Missing(to_bring_in(range)));
                     }
                     let len = self.cached;
                     stream.try_io(Interest::WRITABLE, || send_file(stream, range, len))
@@ -101,7 +97,42 @@ impl Output {
         self.cached = missing.len;
     }
 
-    fn advance(&mut self, mut bytes: usize) {
+    /// Takes copies of what comes next until the buffer is full, or nothing is left; says what is missing where that is the
+    /// first. What was taken stays here until [`Output::advance`] says that it is on its way.
+    pub(super) fn copy_to(&self, buffer: &mut Vec<u8>, bytes_max: usize) -> io::Result<Written> {
+        for (at, piece) in self.pieces.iter().enumerate() {
+            let room = bytes_max - buffer.len();
+            if room == 0 {
+                break;
+            }
+            let range = match piece {
+                Piece::Bytes(bytes) => {
+                    buffer.extend_from_slice(&bytes[..room.min(bytes.len())]);
+                    continue;
+                }
+                Piece::File(range) => range,
+            };
+            // What was brought in is not asked for again: see `brought_in`.
+            let source = match at == 0 && self.cached > 0 {
+                true => Source::Disk,
+                false => Source::PageCache,
+            };
+            let wanted = room.min(range.len);
+            match copy_range(range, wanted, source, buffer) {
+                Ok(taken) if taken == wanted => {}
+                Ok(_) => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && buffer.is_empty() => {
+                    return Ok(Written::Missing(to_bring_in(range)));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Written::All)
+    }
+
+    /// So many bytes are on their way.
+    pub(super) fn advance(&mut self, mut bytes: usize) {
         while let Some(first) = self.pieces.front_mut() {
             let taken = bytes.min(first.len());
             bytes -= taken;
@@ -110,7 +141,7 @@ impl Output {
                 Piece::File(range) => {
                     range.position += taken as u64;
                     range.len -= taken;
-                    self.cached -= taken;
+                    self.cached = self.cached.saturating_sub(taken);
                 }
             }
             if !first.is_empty() {
@@ -148,6 +179,36 @@ fn send_bytes(stream: &TcpStream, pieces: &VecDeque<Piece>) -> io::Result<usize>
     )?)
 }
 
+/// The part of a range that is brought in at a time.
+fn to_bring_in(range: &FileRange) -> FileRange {
+    FileRange {
+        len: range.len.min(BROUGHT_IN_MAX),
+        ..range.clone()
+    }
+}
+
+/// Appends up to `len` bytes from the beginning of a range; returns how many there were.
+fn copy_range(
+    range: &FileRange,
+    len: usize,
+    source: Source,
+    buffer: &mut Vec<u8>,
+) -> io::Result<usize> {
+    let begin = buffer.len();
+    buffer.resize(begin + len, 0);
+    let read = read_at(&range.file, &mut buffer[begin..], range.position, source);
+    buffer.truncate(begin + read.as_ref().map_or(0, |read| *read));
+    match read {
+        Ok(0) => Err(shorter()),
+        read => read,
+    }
+}
+
+fn shorter() -> io::Error {
+    let text = "a segment file is shorter than the records in it";
+    io::Error::new(io::ErrorKind::UnexpectedEof, text)
+}
+
 /// How much of the beginning of a range is in the page cache, as far as one window is concerned.
 fn cached(range: &FileRange) -> usize {
     let len = range.len.min(WINDOW);
@@ -163,10 +224,7 @@ fn send_file(stream: &TcpStream, range: &FileRange, len: usize) -> io::Result<us
     let mut position = range.position;
     let sent = rustix::fs::sendfile(stream.as_fd(), range.file.as_fd(), Some(&mut position), len)?;
     if sent == 0 {
-        return Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "a segment file is shorter than the records in it",
-        ));
+        return Err(shorter());
     }
     Ok(sent)
 }

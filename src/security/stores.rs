@@ -1,0 +1,264 @@
+//! What key stores and trust stores hold: PEM in settings or files, PKCS#12 files.
+//! (DefaultSslEngineFactory: createKeystore, createTruststore, PemStore, FileBasedStore)
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use p12_keystore::{KeyStore as Pkcs12, KeyStoreEntry, Pkcs12ImportPolicy};
+use rustls::pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
+};
+
+use super::pem::{self, Block};
+use crate::config::{SslSettings, StoreSettings};
+
+/// The first bytes of a file that keytool wrote with `-storetype JKS`.
+const JKS_MAGIC: [u8; 4] = [0xfe, 0xed, 0xfe, 0xed];
+
+/// Why a store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{0}")]
+    Contradiction(&'static str),
+    #[error("{path}: {source}")]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("{place}: no PEM: a block is not base64")]
+    NoBase64 { place: String },
+    #[error("{place}: no certificate in it")]
+    NoCertificate { place: String },
+    #[error("{place}: no private key in it")]
+    NoKey { place: String },
+    #[error("{place}: the private key is encrypted, and ssl.key.password is not set")]
+    KeyPasswordMissing { place: String },
+    #[error("{place}: the private key cannot be decrypted with ssl.key.password: {reason}")]
+    KeyUndecipherable { place: String, reason: String },
+    #[error(
+        "{path}: a JKS file, which Dohle does not read; convert it: keytool -importkeystore -srckeystore {path} \
+         -destkeystore {path}.p12 -deststoretype PKCS12"
+    )]
+    Jks { path: PathBuf },
+    #[error("{path}: no PKCS12 store, or another password: {source}")]
+    Pkcs12 {
+        path: PathBuf,
+        source: p12_keystore::error::Error,
+    },
+    #[error("a store of type {0}: Dohle reads PEM and PKCS12")]
+    UnknownType(String),
+}
+
+/// A private key with its certificate and those that lead to the authority.
+pub(super) struct Identity {
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) key: PrivateKeyDer<'static>,
+}
+
+/// What `ssl.keystore.*` names; `None` where nothing is set.
+pub(super) fn identity(ssl: &SslSettings) -> Result<Option<Identity>, Error> {
+    let StoreSettings {
+        kind,
+        location,
+        password,
+    } = &ssl.keystore;
+    let is_pem = kind == "PEM";
+    let contradiction = match (&ssl.keystore_key, &ssl.keystore_certificate_chain, location) {
+        (Some(_), _, _) if !is_pem => {
+            "SSL private key can be specified only for PEM, but key store type is another."
+        }
+        (Some(_), _, Some(_)) => {
+            "Both SSL key store location and separate private key are specified."
+        }
+        (Some(_), None, _) => {
+            "SSL private key is specified, but certificate chain is not specified."
+        }
+        (None, Some(_), _) => {
+            "SSL certificate chain is specified, but private key is not specified."
+        }
+        _ if is_pem && password.is_some() => {
+            "SSL key store password cannot be specified with PEM format, only key password may be specified."
+        }
+        (None, None, None) if password.is_some() => {
+            "SSL key store is not specified, but key store password is specified."
+        }
+        (None, None, Some(_)) if !is_pem && password.is_none() => {
+            "SSL key store is specified, but key store password is not specified."
+        }
+        _ => "",
+    };
+    if !contradiction.is_empty() {
+        return Err(Error::Contradiction(contradiction));
+    }
+    let key_password = ssl.key_password.as_deref();
+    match (&ssl.keystore_key, &ssl.keystore_certificate_chain, location) {
+        (Some(key), Some(chain), _) => {
+            let chain = certificates(&pem_blocks(chain, "ssl.keystore.certificate.chain")?);
+            let key = private_key(
+                &pem_blocks(key, "ssl.keystore.key")?,
+                "ssl.keystore.key",
+                key_password,
+            )?;
+            identity_of(chain, key, "ssl.keystore.certificate.chain").map(Some)
+        }
+        (_, _, None) => Ok(None),
+        (_, _, Some(path)) if is_pem => {
+            let place = path.display().to_string();
+            let blocks = pem_blocks(&String::from_utf8_lossy(&read(path)?), &place)?;
+            let key = private_key(&blocks, &place, key_password)?;
+            identity_of(certificates(&blocks), key, &place).map(Some)
+        }
+        (_, _, Some(path)) => {
+            let store = pkcs12(kind, path, password.as_deref())?;
+            let place = path.display().to_string();
+            let found = store.private_key_chain();
+            let (_, found) = found.ok_or_else(|| Error::NoKey {
+                place: place.clone(),
+            })?;
+            let chain = found.certs().iter().map(der).collect();
+            let key = PrivatePkcs8KeyDer::from(found.key().as_der().to_vec());
+            identity_of(chain, key.into(), &place).map(Some)
+        }
+    }
+}
+
+/// The certificates that `ssl.truststore.*` names; `None` where nothing is set.
+pub(super) fn trusted(ssl: &SslSettings) -> Result<Option<Vec<CertificateDer<'static>>>, Error> {
+    let StoreSettings {
+        kind,
+        location,
+        password,
+    } = &ssl.truststore;
+    let is_pem = kind == "PEM";
+    let contradiction = match (&ssl.truststore_certificates, location) {
+        (Some(_), _) if !is_pem => {
+            "SSL trust store certs can be specified only for PEM, but trust store type is another."
+        }
+        (Some(_), Some(_)) => {
+            "Both SSL trust store location and separate trust certificates are specified."
+        }
+        _ if is_pem && password.is_some() => {
+            "SSL trust store password cannot be specified for PEM format."
+        }
+        (None, None) if password.is_some() => {
+            "SSL trust store is not specified, but trust store password is specified."
+        }
+        _ => "",
+    };
+    if !contradiction.is_empty() {
+        return Err(Error::Contradiction(contradiction));
+    }
+    let (place, trusted) = match (&ssl.truststore_certificates, location) {
+        (Some(text), _) => {
+            let place = "ssl.truststore.certificates".to_owned();
+            let blocks = pem_blocks(text, &place)?;
+            (place, certificates(&blocks))
+        }
+        (None, None) => return Ok(None),
+        (None, Some(path)) if is_pem => {
+            let place = path.display().to_string();
+            let blocks = pem_blocks(&String::from_utf8_lossy(&read(path)?), &place)?;
+            (place, certificates(&blocks))
+        }
+        (None, Some(path)) => {
+            let store = pkcs12(kind, path, password.as_deref())?;
+            // Of a key its own certificate is trusted. (sun.security.validator.TrustStoreUtil)
+            let of_entry = |(_, entry): (&String, &KeyStoreEntry)| match entry {
+                KeyStoreEntry::Certificate(certificate) => Some(der(certificate)),
+                KeyStoreEntry::PrivateKeyChain(chain) => chain.certs().first().map(der),
+                KeyStoreEntry::Secret(_) => None,
+            };
+            let trusted = store.entries().filter_map(of_entry).collect();
+            (path.display().to_string(), trusted)
+        }
+    };
+    match trusted.is_empty() {
+        true => Err(Error::NoCertificate { place }),
+        false => Ok(Some(trusted)),
+    }
+}
+
+fn identity_of(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    place: &str,
+) -> Result<Identity, Error> {
+    match chain.is_empty() {
+        true => Err(Error::NoCertificate {
+            place: place.to_owned(),
+        }),
+        false => Ok(Identity { chain, key }),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|source| Error::Unreadable {
+        path: path.into(),
+        source,
+    })
+}
+
+fn pem_blocks(text: &str, place: &str) -> Result<Vec<Block>, Error> {
+    pem::blocks(text).ok_or_else(|| Error::NoBase64 {
+        place: place.to_owned(),
+    })
+}
+
+fn certificates(blocks: &[Block]) -> Vec<CertificateDer<'static>> {
+    let certificates = blocks
+        .iter()
+        .filter(|block| block.label.ends_with("CERTIFICATE"));
+    certificates
+        .map(|block| CertificateDer::from(block.der.clone()))
+        .collect()
+}
+
+fn private_key(
+    blocks: &[Block],
+    place: &str,
+    password: Option<&str>,
+) -> Result<PrivateKeyDer<'static>, Error> {
+    let place = || place.to_owned();
+    let found = blocks
+        .iter()
+        .find(|block| block.label.ends_with("PRIVATE KEY"));
+    let block = found.ok_or_else(|| Error::NoKey { place: place() })?;
+    let der = block.der.clone();
+    Ok(match block.label.as_str() {
+        "RSA PRIVATE KEY" => PrivatePkcs1KeyDer::from(der).into(),
+        "EC PRIVATE KEY" => PrivateSec1KeyDer::from(der).into(),
+        "ENCRYPTED PRIVATE KEY" => {
+            let password = password.ok_or_else(|| Error::KeyPasswordMissing { place: place() })?;
+            let undecipherable = |reason: String| Error::KeyUndecipherable {
+                place: place(),
+                reason,
+            };
+            let encrypted = pkcs8::EncryptedPrivateKeyInfoRef::try_from(der.as_slice())
+                .map_err(|error| undecipherable(error.to_string()))?;
+            let key = encrypted
+                .decrypt(password)
+                .map_err(|error| undecipherable(error.to_string()))?;
+            PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into()
+        }
+        _ => PrivatePkcs8KeyDer::from(der).into(),
+    })
+}
+
+/// A store that Java takes for `kind`: its JKS reads PKCS12 files as well. (sun.security.provider.DualFormatJKS)
+fn pkcs12(kind: &str, path: &Path, password: Option<&str>) -> Result<Pkcs12, Error> {
+    if !matches!(kind, "PKCS12" | "JKS") {
+        return Err(Error::UnknownType(kind.to_owned()));
+    }
+    let bytes = read(path)?;
+    if bytes.starts_with(&JKS_MAGIC) {
+        return Err(Error::Jks { path: path.into() });
+    }
+    let policy = Pkcs12ImportPolicy::Strict;
+    Pkcs12::from_pkcs12(&bytes, password.unwrap_or_default(), policy).map_err(|source| {
+        Error::Pkcs12 {
+            path: path.into(),
+            source,
+        }
+    })
+}
+
+fn der(certificate: &p12_keystore::Certificate) -> CertificateDer<'static> {
+    CertificateDer::from(certificate.as_der().to_vec())
+}
