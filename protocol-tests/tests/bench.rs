@@ -134,3 +134,30 @@ async fn transactions_are_committed_and_their_records_consumed() {
     );
     node.stop().await;
 }
+
+/// The same load from librdkafka: `cargo test -p protocol-tests --features rdkafka --test bench`.
+#[cfg(feature = "rdkafka")]
+#[tokio::test]
+async fn librdkafka_sends_what_is_due_and_its_consumers_get_all_of_it() {
+    let node = Node::start().await;
+    let workload = Workload {
+        producer_rate: 2000.0,
+        linger: Duration::from_millis(2),
+        idempotent: true,
+        key_distributor: KeyDistributor::Random,
+        ..short()
+    };
+    let client = Client::new(&node.address().to_string(), "test").expect("an address");
+    let run = Run {
+        client: dohle::tool::bench::Kind::Librdkafka,
+        ..Run::new(workload)
+    };
+    let outcome = run.measure(client).await.expect("the run succeeds");
+    assert!(outcome.errors.is_empty(), "{:?}", outcome.errors);
+    assert_eq!(outcome.totals.records + outcome.unsent, 2200);
+    assert_eq!(outcome.logged, outcome.totals.records);
+    assert_eq!(outcome.totals.consumed, outcome.totals.records);
+    assert_eq!(outcome.produce.len() + outcome.unsent, 2000);
+    assert_eq!(outcome.end_to_end.len(), outcome.produce.len());
+    node.stop().await;
+}

@@ -8,6 +8,9 @@
 mod again;
 mod batches;
 mod consumer;
+mod lane;
+#[cfg(feature = "rdkafka")]
+mod librdkafka;
 mod link;
 mod meter;
 mod options;
@@ -28,6 +31,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+pub use self::lane::Kind;
 pub use self::outcome::{Cost, Outcome};
 pub use self::run::Run;
 pub use self::workload::{KeyDistributor, Preset, Spread, Workload};
@@ -43,6 +47,9 @@ pub struct Bench {
     /// The process of the broker: its CPU time and memory are measured
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
+    /// The client that makes the load
+    #[arg(long, value_name = "NAME", default_value = "dohle")]
+    client: Kind,
     /// Threads of this program
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     threads: usize,
@@ -74,9 +81,11 @@ impl Bench {
         for name in ignored {
             complain!("{name} has no effect here");
         }
+        self.client.check(&workload)?;
         let client = self.connect.client(plan::CLIENT_ID)?;
         let run = Run {
             workload,
+            client: self.client,
             broker_pid: self.pid,
             keep_topics: self.keep_topics,
             sample_interval: self.sample_interval,

@@ -182,6 +182,12 @@ fn varint_len(len: usize) -> usize {
     (70 - (zigzag | 1).leading_zeros() as usize) / 7
 }
 
+/// A value.
+#[cfg(feature = "rdkafka")]
+pub(super) fn value(workload: &Workload) -> Vec<u8> {
+    Values::new(workload).next()
+}
+
 /// Values: a payload given by the user, or bytes of which a part is random, from a fixed seed.
 struct Values<'a> {
     payload: Option<&'a [u8]>,

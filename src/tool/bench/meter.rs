@@ -148,6 +148,16 @@ impl Meter {
         record(intended, run);
     }
 
+    /// Records one record that was answered by itself, by the time that it was to be sent.
+    #[cfg(feature = "rdkafka")]
+    pub(super) fn delivered(&self, slot: &Slot, intended: u64, now: u64) {
+        add(&slot.records, 1);
+        if self.window.holds(intended) {
+            let mut latency = slot.produce_latency.lock().expect("no holder panics");
+            let _ = latency.record(now.saturating_sub(intended).min(NANOS_MAX));
+        }
+    }
+
     /// Records when records arrived at a consumer, by the times that they were to be sent.
     pub(super) fn arrived(&self, slot: &Slot, intended: &[u64], now: u64) {
         let mut latency = slot.end_to_end_latency.lock().expect("no holder panics");

@@ -1,6 +1,9 @@
 //! What the tasks of a run share, and how its topics come and go.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 use super::batches::Template;
 use super::schedule::Epoch;
@@ -14,8 +17,11 @@ use crate::messages::{CreateTopicsRequest, DeleteTopicsRequest, text};
 use crate::tool::Failure;
 use crate::tool::client::{self, Backoff, Client, LATEST, list_offsets};
 
-/// How long brokers may take to create topics, and to have a batch replicated.
+/// How long brokers may take to have a batch replicated.
 pub(super) const TIMEOUT_MS: i32 = 30_000;
+/// How long they may take until topics of thousands of partitions are there, or gone.
+const TOPICS_TIMEOUT: Duration = Duration::from_secs(120);
+const REST: Duration = Duration::from_millis(100);
 pub(super) const CLIENT_ID: &str = "dohle-bench";
 
 /// Shared by all tasks.
@@ -88,26 +94,29 @@ pub(super) async fn create_topics(
     });
     let request = CreateTopicsRequest::default()
         .with_topics(topics.collect())
-        .with_timeout_ms(TIMEOUT_MS);
+        .with_timeout_ms(TOPICS_TIMEOUT.as_millis() as i32);
     for topic in client.call(&request).await?.topics {
         Failure::check(topic.error_code, topic.error_message.as_deref())
             .map_err(|failure| failure.context(&format!("topic {}: ", topic.name.as_str())))?;
     }
-    let topics = learn(client, &names).await?;
-    let mut backoff = Backoff::default();
+    let until = Instant::now() + TOPICS_TIMEOUT;
+    let topics = learn(client, &names, until).await?;
     loop {
         match end_offsets(client, &topics, false).await {
             Ok(_) => return Ok(topics),
-            Err(client::Error::Refused { .. }) if backoff.wait().await => {}
+            Err(client::Error::Refused { .. }) if Instant::now() < until => sleep(REST).await,
             Err(error) => return Err(error.into()),
         }
     }
 }
 
 /// Waits until metadata names a leader for every partition.
-async fn learn(client: &mut Client, names: &[String]) -> Result<Vec<Topic>, Failure> {
+async fn learn(
+    client: &mut Client,
+    names: &[String],
+    until: Instant,
+) -> Result<Vec<Topic>, Failure> {
     let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
-    let mut backoff = Backoff::default();
     loop {
         let metadata = client.metadata(Some(&wanted), false).await?;
         let mut topics = Vec::new();
@@ -132,9 +141,10 @@ async fn learn(client: &mut Client, names: &[String]) -> Result<Vec<Topic>, Fail
         if topics.len() == names.len() {
             return Ok(topics);
         }
-        if !backoff.wait().await {
+        if Instant::now() >= until {
             return Err(Failure::new("the topics have partitions without a leader"));
         }
+        sleep(REST).await;
     }
 }
 
@@ -182,7 +192,7 @@ pub(super) async fn delete_topics(client: &mut Client, topics: &[Topic]) -> Resu
         .map(|topic| DeleteTopicState::default().with_name(Some(text(&topic.name).into())));
     let request = DeleteTopicsRequest::default()
         .with_topics(named.collect())
-        .with_timeout_ms(TIMEOUT_MS);
+        .with_timeout_ms(TOPICS_TIMEOUT.as_millis() as i32);
     for topic in client.call(&request).await?.responses {
         Failure::check(topic.error_code, topic.error_message.as_deref())?;
     }

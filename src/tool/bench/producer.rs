@@ -24,11 +24,12 @@ use crate::record::batch::increment_sequence;
 use crate::tool::client::{self, Client};
 
 /// How long answers are waited for when nothing is sent any more.
-const GRACE: u64 = 30_000_000_000;
+pub(super) const GRACE: u64 = 30_000_000_000;
 /// The most that a request with keyed records holds. (ProducerConfig.MAX_REQUEST_SIZE_CONFIG)
 const REQUEST_BYTES_MAX: usize = 1 << 20;
 
 /// What is to be sent.
+#[derive(Clone)]
 pub(super) struct Task {
     pub meter: Arc<Meter>,
     pub pace: Pace,

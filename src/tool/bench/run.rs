@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
 use super::batches::{Template, random};
+use super::lane::{self, Consuming, Kind, Producing};
 use super::meter::{Counts, Meter, drain, histogram};
 use super::outcome::{Cost, Outcome, Sample, milliseconds};
 use super::plan::{Plan, Topic, create_topics, delete_topics, end_offsets, settled_offsets};
@@ -17,10 +18,9 @@ use super::process::{Usage, usage};
 use super::producer::Task;
 use super::schedule::{Epoch, Pace, Schedule, Window, nanos};
 use super::workload::{Spread, Workload};
-use super::{consumer, producer};
 use crate::clock::Clock;
 use crate::tool::Failure;
-use crate::tool::client::{self, Client, Connection};
+use crate::tool::client::{Client, Connection};
 use crate::tool::print::say;
 
 /// Between the last preparation and the first record.
@@ -29,6 +29,7 @@ const LEAD: Duration = Duration::from_millis(20);
 /// A run to be made.
 pub struct Run {
     pub workload: Workload,
+    pub client: Kind,
     /// The broker's process, if it runs here.
     pub broker_pid: Option<u32>,
     pub keep_topics: bool,
@@ -39,13 +40,14 @@ pub struct Run {
 }
 
 /// A producer's task, with its share of the rate.
-type Producers = Vec<(producer::Lane, f64)>;
+type Producers = Vec<(Box<dyn Producing>, f64)>;
 
 impl Run {
     /// As `dohle bench` makes it when nothing else is asked for.
     pub fn new(workload: Workload) -> Run {
         Run {
             workload,
+            client: Kind::default(),
             broker_pid: None,
             keep_topics: false,
             sample_interval: Duration::from_secs(1),
@@ -86,12 +88,12 @@ impl Run {
         topics: &[Topic],
     ) -> Result<Outcome, Failure> {
         let idle = open_idle(client, self.workload.idle_connections, topics).await?;
-        let mut producers = open_producers(client, plan, topics).await?;
+        let mut producers = open_producers(self.client, client, plan, topics).await?;
         let backlog = write_backlog(plan, &mut producers).await?;
         if self.workload.pause_producers {
             producers.clear();
         }
-        let consumers = open_consumers(client, plan, topics).await?;
+        let consumers = open_consumers(self.client, client, plan, topics).await?;
 
         let start = plan.epoch.now() + nanos(LEAD);
         let from = start + nanos(self.workload.warm_up);
@@ -103,7 +105,7 @@ impl Run {
         let mut reading = JoinSet::new();
         for (number, mut lane) in consumers.into_iter().enumerate() {
             let meter = Arc::clone(&meter);
-            reading.spawn(async move { lane.run(&meter, meter.slot(number)).await });
+            reading.spawn(async move { lane.run(&meter, number).await });
         }
         let writing = start_producers(plan, producers, &meter, start);
         let watch = Watch {
@@ -138,9 +140,7 @@ impl Run {
 }
 
 /// Waits for all tasks; the first error ends the others.
-async fn joined<T: 'static>(
-    mut tasks: JoinSet<Result<T, client::Error>>,
-) -> Result<Vec<T>, Failure> {
+async fn joined<T: 'static>(mut tasks: JoinSet<Result<T, Failure>>) -> Result<Vec<T>, Failure> {
     let mut results = Vec::new();
     while let Some(ended) = tasks.join_next().await {
         let ended = ended.map_err(|error| Failure::new(error.to_string()))?;
@@ -165,6 +165,7 @@ async fn open_idle(
 }
 
 async fn open_producers(
+    kind: Kind,
     client: &mut Client,
     plan: &Arc<Plan>,
     topics: &[Topic],
@@ -182,12 +183,9 @@ async fn open_producers(
                 }
                 Spread::Share => partition % producers == producer,
             };
-            let by_leader = topic.by_leader(is_own);
-            let all: usize = by_leader.values().map(Vec::len).sum();
-            for (leader, partitions) in by_leader {
-                let lane =
-                    producer::Lane::open(client, plan, topic, (leader, partitions), producer)
-                        .await?;
+            let opened = lane::producers(kind, client, plan, topic, (producer, is_own)).await?;
+            let all: usize = opened.iter().map(|lane| lane.partitions()).sum();
+            for lane in opened {
                 let rate = workload.producer_rate / f64::from(workload.producers());
                 let share = lane.partitions() as f64 / all as f64;
                 lanes.push((lane, rate * share));
@@ -215,7 +213,7 @@ async fn write_backlog(plan: &Arc<Plan>, producers: &mut Producers) -> Result<u6
             limit: (records / count) + u64::from((number as u64) < records % count),
         };
         writing.spawn(async move {
-            lane.run(&task, task.meter.slot(number)).await?;
+            lane.run(&task, number).await?;
             Ok((lane, rate))
         });
     }
@@ -229,20 +227,18 @@ async fn write_backlog(plan: &Arc<Plan>, producers: &mut Producers) -> Result<u6
 }
 
 async fn open_consumers(
+    kind: Kind,
     client: &mut Client,
     plan: &Arc<Plan>,
     topics: &[Topic],
-) -> Result<Vec<consumer::Lane>, Failure> {
+) -> Result<Vec<Box<dyn Consuming>>, Failure> {
     let workload = &plan.workload;
     let consumers = workload.consumers_per_subscription as usize;
     let mut lanes = Vec::new();
     for topic in topics {
         for consumer in 0..workload.subscriptions_per_topic as usize * consumers {
             let is_own = |partition: usize| partition % consumers == consumer % consumers;
-            for (leader, partitions) in topic.by_leader(is_own) {
-                let lane = consumer::Lane::open(client, plan, topic, leader, partitions).await?;
-                lanes.push(lane);
-            }
+            lanes.extend(lane::consumers(kind, client, plan, topic, is_own).await?);
         }
     }
     Ok(lanes)
@@ -253,7 +249,7 @@ fn start_producers(
     producers: Producers,
     meter: &Arc<Meter>,
     start: u64,
-) -> JoinSet<Result<u64, client::Error>> {
+) -> JoinSet<Result<u64, Failure>> {
     let mut writing = JoinSet::new();
     let count = producers.len() as f64;
     for (number, (mut lane, rate)) in producers.into_iter().enumerate() {
@@ -273,7 +269,7 @@ fn start_producers(
             until: meter.window.until,
             limit: u64::MAX,
         };
-        writing.spawn(async move { lane.run(&task, task.meter.slot(number)).await });
+        writing.spawn(async move { lane.run(&task, number).await });
     }
     writing
 }
