@@ -3,7 +3,8 @@
 //! The answer holds ranges of files, not records, which the connection sends. Where even finding them takes the disk, a thread
 //! that may wait does it. The answer is ready at once when there are `min_bytes`, when `max_wait_ms`
 //! is 0, or when a partition fails; else the request waits for its partitions to advance, and nothing polls. At least
-//! one batch is read however small the limits are, so that a client always gets on. Followers are not served yet:
+//! one batch is read however small the limits are, so that a client always gets on. A request of a session looks at what has
+//! changed since the last one and not at the other partitions. Followers are not served yet:
 //! no broker but this one is a replica.
 //!
 //! | version | adds                                                                             |
@@ -31,7 +32,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::leaders::Leaders;
 use super::{Api, Context, Reply, errors};
@@ -41,8 +42,8 @@ use crate::ids::PartitionIndex;
 use crate::log::Source;
 use crate::messages::{FetchRequest, FetchResponse};
 use crate::metadata::Topic;
-use crate::replica::session::{self, TopicKey, Wanted};
-use crate::replica::{self, Isolation, Partition, Read, ReadInfo, Waiter};
+use crate::replica::session::{self, News, TopicKey, Wanted};
+use crate::replica::{self, Isolation, Partition, Read, ReadInfo, Subscription, Waiter};
 
 pub(super) struct Fetch;
 
@@ -61,7 +62,8 @@ impl Api for Fetch {
         let limits = Limits::of(ctx.broker, &request, isolation);
         let from_follower = request::replica_id(ctx.version(), &request) >= 0;
         let leaders = Leaders::new(ctx);
-        let asked = request::asked(ctx.version(), &leaders, request);
+        let sees = (limits.max_bytes >= 0).then_some(isolation);
+        let asked = request::asked(ctx.version(), &leaders, sees, request);
         let session = match ctx
             .broker
             .fetch_sessions()
@@ -70,25 +72,22 @@ impl Api for Fetch {
             Ok(session) => session,
             Err(error) => return Reply::Now(answer::session_error(error)),
         };
-        let targets = session
-            .wanted()
-            .iter()
-            .map(|wanted| Target::of(&leaders, wanted, from_follower))
-            .collect();
-        let fetching = Fetching {
+        let mut fetching = Fetching {
             broker: ctx.broker.clone(),
             version: ctx.version(),
             leaders,
             session,
-            targets,
+            targets: Vec::new(),
+            from_follower,
             limits,
         };
-        match fetching.read(Source::PageCache) {
+        fetching.find_targets();
+        let pass = match fetching.read(Source::PageCache) {
             Some(pass) if fetching.is_done(&pass) => return Reply::Now(fetching.answer(pass)),
-            _ => {}
-        }
+            pass => pass,
+        };
         let deadline = Instant::now() + fetching.limits.max_wait;
-        Reply::later(fetching.wait(deadline))
+        Reply::later(fetching.wait(pass, deadline))
     }
 }
 
@@ -146,6 +145,13 @@ impl Target {
         }
     }
 
+    fn partition(&self) -> Option<&Arc<Partition>> {
+        match self {
+            Target::Unknown(_) | Target::Failed(..) => None,
+            Target::Here(_, partition) => Some(partition),
+        }
+    }
+
     fn topic(&self) -> Option<&Arc<Topic>> {
         match self {
             Target::Unknown(_) => None,
@@ -162,6 +168,7 @@ struct Fetching {
     session: session::Context,
     /// For each partition that is wanted.
     targets: Vec<Target>,
+    from_follower: bool,
     limits: Limits,
 }
 
@@ -175,6 +182,17 @@ struct Pass {
 }
 
 impl Fetching {
+    /// Finds what is behind the partitions that are wanted. A session is told of their changes from here on.
+    fn find_targets(&mut self) {
+        let wanted = self.session.wanted().iter();
+        self.targets = wanted
+            .map(|wanted| Target::of(&self.leaders, wanted, self.from_follower))
+            .collect();
+        let partitions = self.targets.iter().map(Target::partition);
+        self.session
+            .watch(partitions.map(|partition| partition.map(|partition| &**partition)));
+    }
+
     /// `None` where a look-up would have to wait for the disk.
     fn read(&self, source: Source) -> Option<Pass> {
         let mut pass = Pass {
@@ -264,47 +282,59 @@ impl Fetching {
 
     /// Whether the answer goes out now. (ReplicaManager.fetchMessages)
     fn is_done(&self, pass: &Pass) -> bool {
-        let nothing_to_wait_for = || {
-            !self
-                .targets
-                .iter()
-                .any(|target| matches!(target, Target::Here(..)))
-        };
+        let nothing_to_wait_for =
+            || !self.session.has_idle() && self.targets.iter().all(|t| t.partition().is_none());
         pass.urgent
             || pass.bytes >= self.limits.min_bytes
             || self.limits.max_wait.is_zero()
             || nothing_to_wait_for()
     }
 
-    /// Answers when there is enough or `max_wait_ms` has passed.
-    async fn wait(mut self, deadline: Instant) -> FetchResponse {
+    /// Looks at what may have changed since `pass`.
+    async fn look_again(mut self, pass: Option<Pass>) -> (Fetching, Result<Pass, session::Error>) {
+        match (self.session.renew(), pass) {
+            (Err(error), _) => return (self, Err(error)),
+            (Ok(News::Nothing), Some(pass)) => return (self, Ok(pass)),
+            (Ok(News::Changes), _) => {
+                self.leaders.renew();
+                self.find_targets();
+            }
+            (Ok(News::Nothing | News::Unknown), _) => {}
+        }
+        let (fetching, pass) = self.read_patiently().await;
+        (fetching, Ok(pass))
+    }
+
+    /// Answers when there is enough or `max_wait_ms` has passed. `pass` is the first look, if it did not have to wait.
+    async fn wait(mut self, mut pass: Option<Pass>, deadline: Instant) -> FetchResponse {
         let waiter = Arc::new(Waiter::default());
-        let subscriptions: Vec<_> = self
-            .targets
-            .iter()
-            .filter_map(|target| match target {
-                Target::Here(_, partition) => Some(partition.subscribe(&waiter)),
-                Target::Unknown(_) | Target::Failed(..) => None,
-            })
-            .collect();
+        let in_session = self.session.wait_by(&waiter);
+        let _subscriptions: Vec<_> = match in_session {
+            Some(_) => Vec::new(),
+            None => self.subscribe(&waiter),
+        };
+        let mut in_time = true;
         loop {
             waiter.count_from_now();
-            let pass;
-            (self, pass) = self.read_patiently().await;
-            if self.is_done(&pass) {
-                drop(subscriptions);
-                return self.answer(pass);
-            }
-            waiter.want(self.limits.min_bytes - pass.bytes);
-            if tokio::time::timeout_at(deadline, waiter.woken())
-                .await
-                .is_err()
-            {
-                drop(subscriptions);
-                let (fetching, pass) = self.read_patiently().await;
-                return fetching.answer(pass);
-            }
+            let session_id = self.session.session_id();
+            let (fetching, looked) = self.look_again(pass).await;
+            let found = match looked {
+                Ok(found) if in_time && !fetching.is_done(&found) => found,
+                Ok(found) => return fetching.answer(found),
+                Err(error) => return answer::superseded(session_id, error),
+            };
+            self = fetching;
+            waiter.want(self.limits.min_bytes - found.bytes);
+            pass = Some(found);
+            in_time = timeout_at(deadline, waiter.woken()).await.is_ok();
         }
+    }
+
+    fn subscribe(&self, waiter: &Arc<Waiter>) -> Vec<Subscription> {
+        let partitions = self.targets.iter().filter_map(Target::partition);
+        partitions
+            .map(|partition| partition.subscribe(waiter))
+            .collect()
     }
 }
 

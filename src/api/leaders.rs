@@ -57,6 +57,11 @@ impl Leaders {
         &self.image
     }
 
+    /// Goes on with the newest image.
+    pub(super) fn renew(&mut self) {
+        self.image = self.broker.metadata().image();
+    }
+
     /// The partition, when this broker has a usable replica of it.
     pub(super) fn partition(
         &self,

@@ -20,6 +20,7 @@ mod shared_configs;
 mod stale;
 mod upkeep;
 mod waiting;
+mod watching;
 
 pub use assignment::Assignment;
 pub use cleaning::{CleaningStatus, RunStatus};

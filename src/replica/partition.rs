@@ -145,7 +145,7 @@ pub struct Partition {
     config: ArcSwap<PartitionConfig>,
     role: RwLock<Role>,
     high_watermark: AtomicI64,
-    waiting: Waiting,
+    waiting: Arc<Waiting>,
     /// That of the log's directory.
     flusher: ArcSwap<Flusher>,
     flushing: Flushing,
@@ -174,7 +174,7 @@ impl Partition {
                 epoch: LeaderEpoch::UNKNOWN,
             }),
             high_watermark: AtomicI64::new(high_watermark.0),
-            waiting: Waiting::default(),
+            waiting: Arc::default(),
             flusher: ArcSwap::new(flusher),
             flushing: Flushing::default(),
             me: me.clone(),
@@ -267,7 +267,11 @@ impl Partition {
             };
             match config.flush_before {
                 FlushBefore::Nothing => self.follow_log_end(leadership, &config, bytes),
-                FlushBefore::AcksAll | FlushBefore::AnyAcks => self.flushing.add_unseen(bytes),
+                FlushBefore::AcksAll | FlushBefore::AnyAcks => {
+                    self.flushing.add_unseen(bytes);
+                    // Sessions that read to the log's end see it already.
+                    self.waiting.changed();
+                }
             }
         }
         let leader_epoch = leadership.epoch;
@@ -346,6 +350,11 @@ impl Partition {
             partition: self.clone(),
             number,
         }
+    }
+
+    /// What tells fetch sessions of changes.
+    pub(super) fn waiting(&self) -> &Arc<Waiting> {
+        &self.waiting
     }
 
     /// Takes other settings, from the next append on.

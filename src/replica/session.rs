@@ -2,7 +2,9 @@
 //! what changed and an answer only what is new. A bounded cache of them, with Kafka's rules of who makes room.
 //!
 //! A request opens a [`Context`], reads what it wants, and finishes it with what it is about to answer. No lock is
-//! held between the two. Knows nothing of logs; called by `api::fetch`.
+//! held between the two. What a session wants to be read are the partitions that the request names, that changed since the last
+//! one, or whose answer is told each time: a request costs nothing for the others, however many there are.
+//! Knows nothing of logs; called by `api::fetch`.
 //! (kafka.server.{FetchManager, FetchSessionCacheShard, IncrementalFetchContext})
 
 mod cache;
@@ -16,6 +18,9 @@ use uuid::Uuid;
 
 use self::cache::Shard;
 use self::partitions::Partitions;
+use super::partition::{Isolation, Partition};
+use super::waiting::{Waiter, Waiting};
+use super::watching::Changes;
 use crate::ids::{LeaderEpoch, Offset, PartitionIndex, SteadyTime, TopicId};
 
 /// The session id of a request or answer without a session.
@@ -66,6 +71,8 @@ pub struct Told {
     pub has_error: bool,
     /// A diverging epoch or a preferred read replica: always told.
     pub has_hint: bool,
+    /// Nothing can be read: another look tells the same until the partition changes.
+    pub is_at_end: bool,
 }
 
 /// The session's part of a request.
@@ -77,6 +84,8 @@ pub struct Asked {
     pub by_id: bool,
     /// Whether a follower asks; its session is evicted after those of consumers.
     pub from_follower: bool,
+    /// How far it sees; `None` when its limits let no read succeed.
+    pub isolation: Option<Isolation>,
     pub partitions: Vec<Wanted>,
     pub forgotten: Vec<PartitionKey>,
 }
@@ -136,6 +145,7 @@ impl Sessions {
                 kind,
                 wanted: asked.partitions,
                 slots: Vec::new(),
+                idle: 0,
             });
         }
         let mut shard = lock(self.shard(asked.session_id));
@@ -164,17 +174,27 @@ impl Sessions {
                 kind: Kind::Sessionless,
                 wanted: asked.partitions,
                 slots: Vec::new(),
+                idle: 0,
             });
         }
         state.epoch = next_epoch(state.epoch);
-        let (wanted, slots) = state.partitions.in_order();
-        let (size, epoch) = (state.partitions.len(), state.epoch);
+        state.partitions.changes().supersede();
+        let reader = (asked.from_follower, asked.isolation);
+        if state.reader != Some(reader) || asked.isolation.is_none() {
+            state.reader = Some(reader);
+            state.partitions.make_all_due();
+        }
+        state.partitions.note_changes();
+        let (wanted, slots) = state.partitions.due();
+        let (size, idle) = (state.partitions.len(), state.partitions.idle());
+        let epoch = state.epoch;
         drop(state);
         shard.touch(&session, size, now);
         Ok(Context {
             kind: Kind::Incremental { session, epoch },
             wanted,
             slots,
+            idle,
         })
     }
 
@@ -203,6 +223,7 @@ impl Sessions {
         }
         let state = Mutex::new(State {
             epoch: next_epoch(INITIAL_EPOCH),
+            reader: None,
             partitions,
         });
         let session = Session {
@@ -237,6 +258,8 @@ struct Session {
 struct State {
     /// That the next request must have.
     epoch: i32,
+    /// Whom the last request came from and how far it saw: what another finds may differ.
+    reader: Option<(bool, Option<Isolation>)>,
     partitions: Partitions,
 }
 
@@ -247,6 +270,18 @@ pub struct Context {
     wanted: Vec<Wanted>,
     /// The place of each in the session; empty without one.
     slots: Vec<u32>,
+    /// Partitions of the session that are not wanted, since they have nothing new.
+    idle: usize,
+}
+
+/// What has come since a request looked at its partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    Nothing,
+    /// Other partitions are wanted, or the same once more.
+    Changes,
+    /// No session watches.
+    Unknown,
 }
 
 #[derive(Debug)]
@@ -268,6 +303,63 @@ impl Context {
     /// What is to be read, in this order.
     pub fn wanted(&self) -> &[Wanted] {
         &self.wanted
+    }
+
+    /// Whether there are partitions beside those wanted, which have nothing new.
+    pub fn has_idle(&self) -> bool {
+        self.idle > 0
+    }
+
+    /// Has the session told of the changes of these partitions, one for each of [`Context::wanted`], `None` for one that is
+    /// not here. Comes before they are read: else a change may be missed.
+    pub fn watch<'a>(&self, partitions: impl Iterator<Item = Option<&'a Partition>>) {
+        self.watch_all(partitions.map(|partition| partition.map(Partition::waiting)));
+    }
+
+    fn watch_all<'a>(&self, partitions: impl Iterator<Item = Option<&'a Arc<Waiting>>>) {
+        let Kind::Incremental { session, epoch } = &self.kind else {
+            return;
+        };
+        let mut state = lock(&session.state);
+        if state.epoch == *epoch {
+            for (&slot, partition) in self.slots.iter().zip(partitions) {
+                state.partitions.watch(slot, partition);
+            }
+        }
+    }
+
+    /// Has `waiter` told of all changes in the session until what is returned is dropped; `None` without a session.
+    pub fn wait_by(&self, waiter: &Arc<Waiter>) -> Option<Wait> {
+        let Kind::Incremental { session, epoch } = &self.kind else {
+            return None;
+        };
+        let state = lock(&session.state);
+        let changes = state.partitions.changes().clone();
+        // Else the session has gone on, which the next look finds out.
+        if state.epoch == *epoch {
+            changes.set_waiter(waiter);
+        }
+        let waiter = waiter.clone();
+        Some(Wait { changes, waiter })
+    }
+
+    /// Takes up what has changed since the last look. [`Error::Epoch`] as in [`Context::finish`]; a request that waits
+    /// is woken for it, where Kafka has it wait and answers the same.
+    pub fn renew(&mut self) -> Result<News, Error> {
+        let Kind::Incremental { session, epoch } = &self.kind else {
+            return Ok(News::Unknown);
+        };
+        let mut state = lock(&session.state);
+        if state.epoch != *epoch {
+            return Err(Error::Epoch);
+        }
+        if state.partitions.changes().is_empty() {
+            return Ok(News::Nothing);
+        }
+        state.partitions.note_changes();
+        (self.wanted, self.slots) = state.partitions.due();
+        self.idle = state.partitions.idle();
+        Ok(News::Changes)
     }
 
     /// Settles what is answered, one [`Told`] for each of [`Context::wanted`], in its order.
@@ -323,6 +415,19 @@ impl Context {
             Kind::Incremental { session, .. } => session.id,
             Kind::Sessionless | Kind::Full { .. } => NO_SESSION,
         }
+    }
+}
+
+/// A request's wait for its session; dropping it ends it.
+#[derive(Debug)]
+pub struct Wait {
+    changes: Arc<Changes>,
+    waiter: Arc<Waiter>,
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.changes.clear_waiter(&self.waiter);
     }
 }
 

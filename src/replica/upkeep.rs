@@ -131,9 +131,13 @@ impl Replicas {
 }
 
 pub(super) fn retain(partition: &Partition, now: Now) {
+    let start = partition.log_start_offset();
     let dropped = partition
         .log()
         .delete_old_segments(partition.high_watermark(), now);
+    if partition.log_start_offset() != start {
+        partition.waiting().changed();
+    }
     if let Err(error) = dropped
         && partition.role() != Role::Gone
     {

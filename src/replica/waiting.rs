@@ -2,7 +2,7 @@
 //! the high watermark. An advance wakes those whom it satisfies and touches no others; nothing polls.
 //!
 //! The order that loses no wake-up: a waiter subscribes, looks once more, then waits; a partition moves its offsets
-//! first and then calls [`Waiting::advanced`].
+//! first and then calls [`Waiting::advanced`]. Fetch sessions, which wait for much longer than a request, are in `watching`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::watching::Watches;
 use crate::ids::Offset;
 
 /// One that waits, for one partition or for the first of many.
@@ -52,14 +53,17 @@ impl Waiter {
         self.wake.notified().await;
     }
 
-    fn add(&self, bytes: usize) {
+    /// Counts bytes that have come; returns whether there are as many as it wants.
+    fn add(&self, bytes: usize) -> bool {
         let bytes = i64::try_from(bytes).unwrap_or(UNSAID).min(UNSAID);
-        if self.missing.fetch_sub(bytes, Ordering::AcqRel) <= bytes {
+        let is_enough = self.missing.fetch_sub(bytes, Ordering::AcqRel) <= bytes;
+        if is_enough {
             self.wake();
         }
+        is_enough
     }
 
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         self.wake.notify_one();
     }
 }
@@ -75,6 +79,7 @@ struct Lists {
     /// Fetches, by the number of their subscription; a number that is free holds none.
     fetches: Vec<Option<Arc<Waiter>>>,
     free: Vec<usize>,
+    watches: Watches,
     /// By [`Goal`].
     writers: [Writers; 2],
     next_writer: u64,
@@ -136,7 +141,17 @@ impl Waiting {
         for waiter in lists.fetches.iter().flatten() {
             waiter.add(bytes);
         }
+        lists.watches.tell(|waiter| waiter.add(bytes));
         lists.reached(Goal::HighWatermark, high_watermark);
+    }
+
+    /// Tells fetch sessions of a change that wakes nobody.
+    pub(super) fn changed(&self) {
+        self.lock().watches.tell(|waiter| waiter.add(0));
+    }
+
+    pub(super) fn with_watches<T>(&self, act: impl FnOnce(&mut Watches) -> T) -> T {
+        act(&mut self.lock().watches)
     }
 
     /// Tells up to where all is on the device.
@@ -150,6 +165,10 @@ impl Waiting {
         for waiter in lists.fetches.iter().flatten() {
             waiter.wake();
         }
+        lists.watches.tell(|waiter| {
+            waiter.wake();
+            true
+        });
         for (_, waiter) in lists.writers.iter_mut().flat_map(std::mem::take) {
             waiter.wake();
         }

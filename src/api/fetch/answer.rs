@@ -58,6 +58,14 @@ pub(super) fn session_error(error: session::Error) -> FetchResponse {
     }
 }
 
+/// The answer when the session has gone on without the request.
+pub(super) fn superseded(session_id: i32, error: session::Error) -> FetchResponse {
+    FetchResponse {
+        session_id,
+        ..session_error(error)
+    }
+}
+
 fn failed(index: i32, code: ErrorCode) -> PartitionData {
     PartitionData {
         partition_index: index,
@@ -78,7 +86,7 @@ impl Fetching {
             mut leaders,
             session,
             targets,
-            limits: _,
+            ..
         } = self;
         let told: Vec<Told> = pass.reads.iter().map(told).collect();
         let keys: Vec<_> = session
@@ -91,10 +99,7 @@ impl Fetching {
         {
             Ok(finished) => finished,
             Err(error) => {
-                return FetchResponse {
-                    session_id,
-                    ..session_error(error)
-                };
+                return superseded(session_id, error);
             }
         };
         let mut responses: Vec<FetchableTopicResponse> = Vec::new();
@@ -173,6 +178,7 @@ fn told(read: &Result<ReadInfo, ErrorCode>) -> Told {
         has_records: read.as_ref().is_ok_and(|info| !info.records.is_empty()),
         has_error: read.is_err(),
         has_hint: read.as_ref().is_ok_and(|info| info.diverging.is_some()),
+        is_at_end: read.as_ref().is_ok_and(|info| info.is_at_end),
     }
 }
 

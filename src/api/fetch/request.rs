@@ -37,7 +37,14 @@ pub(super) fn isolation(version: i16, request: &FetchRequest) -> Option<Isolatio
 }
 
 /// The session's part of the request.
-pub(super) fn asked(version: i16, leaders: &Leaders, request: FetchRequest) -> Asked {
+///
+/// `isolation` is `None` when the limits let no read succeed.
+pub(super) fn asked(
+    version: i16,
+    leaders: &Leaders,
+    isolation: Option<Isolation>,
+    request: FetchRequest,
+) -> Asked {
     let by_id = version >= BY_ID;
     let from_follower = replica_id(version, &request) >= 0;
     let key = |name: &str, id: Uuid| match by_id {
@@ -84,6 +91,7 @@ pub(super) fn asked(version: i16, leaders: &Leaders, request: FetchRequest) -> A
         session_epoch: request.session_epoch,
         by_id,
         from_follower,
+        isolation,
         partitions,
         forgotten,
     }

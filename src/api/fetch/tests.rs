@@ -239,6 +239,124 @@ async fn a_session_is_answered_with_what_is_new() {
     );
 }
 
+/// A session over all partitions of a topic, which are empty, after its first two requests.
+async fn idle_session(
+    node: &mut Node,
+    topic: Uuid,
+    partitions: i32,
+) -> impl Fn(i32) -> FetchRequest + use<> {
+    let mut request = FetchRequest {
+        session_epoch: 0,
+        max_wait_ms: 0,
+        ..fetch(topic, 0)
+    };
+    let one = request.topics[0].partitions[0].clone();
+    request.topics[0].partitions = (0..partitions)
+        .map(|partition| FetchPartition {
+            partition,
+            ..one.clone()
+        })
+        .collect();
+    let session_id = node.call::<Fetch>(17, request).await.session_id;
+    let next = move |session_epoch| FetchRequest {
+        session_id,
+        session_epoch,
+        topics: Vec::new(),
+        ..fetch(topic, 0)
+    };
+    let first = FetchRequest {
+        max_wait_ms: 0,
+        ..next(1)
+    };
+    assert!(node.call::<Fetch>(17, first).await.responses.is_empty());
+    next
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiting_session_is_woken_by_a_partition_that_had_nothing() {
+    let mut node = Node::start().await;
+    let topic = node.create_topic("t", 3, &[]).await;
+    let next = idle_session(&mut node, topic, 3).await;
+    let request = FetchRequest {
+        min_bytes: 200,
+        ..next(2)
+    };
+    let Reply::Later(mut response) = node.handle::<Fetch>(17, request) else {
+        panic!("there is nothing")
+    };
+    for index in [2, 0] {
+        try_append(&partition(&node, topic, index), b"value").unwrap();
+        assert!(response.as_mut().now_or_never().is_none());
+    }
+    try_append(&partition(&node, topic, 2), b"value").unwrap();
+    let response = response.await;
+    let told: Vec<_> = response.responses[0].partitions.iter().collect();
+    let told = told.iter().map(|data| (data.partition_index, length(data)));
+    assert_eq!(told.collect::<Vec<_>>(), [(0, 73), (2, 146)]);
+    // Each is read again from where the session says it is.
+    let again = node.call::<Fetch>(17, next(3)).await;
+    assert_eq!(again.responses[0].partitions.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_waits_in_vain_tells_of_what_needs_no_answer_at_once() {
+    let mut node = Node::start().await;
+    let topic = node.create_topic("t", 2, &[]).await;
+    try_append(&partition(&node, topic, 1), b"value").unwrap();
+    let next = idle_session(&mut node, topic, 1).await;
+    let mut request = next(2);
+    request.topics = fetch(topic, 1).topics;
+    request.topics[0].partitions[0].partition = 1;
+    request.max_wait_ms = 0;
+    let response = node.call::<Fetch>(17, request).await;
+    assert_eq!(only(&response).high_watermark, 1);
+    let request = FetchRequest {
+        max_wait_ms: 50,
+        ..next(3)
+    };
+    let Reply::Later(mut response) = node.handle::<Fetch>(17, request) else {
+        panic!("there is nothing")
+    };
+    assert!(response.as_mut().now_or_never().is_none());
+    partition(&node, topic, 1).delete_records(None).unwrap();
+    let response = response.await;
+    assert_eq!(
+        (
+            only(&response).partition_index,
+            only(&response).log_start_offset
+        ),
+        (1, 1)
+    );
+    let response = node
+        .call::<Fetch>(
+            17,
+            FetchRequest {
+                max_wait_ms: 1,
+                ..next(4)
+            },
+        )
+        .await;
+    assert!(response.responses.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiting_session_learns_that_its_topic_is_gone() {
+    let mut node = Node::start().await;
+    let topic = node.create_topic("t", 2, &[]).await;
+    let next = idle_session(&mut node, topic, 2).await;
+    let Reply::Later(mut response) = node.handle::<Fetch>(17, next(2)) else {
+        panic!("there is nothing")
+    };
+    assert!(response.as_mut().now_or_never().is_none());
+    partition(&node, topic, 1).retire();
+    let response = response.await;
+    assert_eq!(only(&response).partition_index, 1);
+    assert_eq!(
+        only(&response).error_code,
+        ErrorCode::UnknownTopicOrPartition.code()
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn damage_in_a_sealed_segment_ends_its_partition_and_no_other() {
     /// In the second batch of a segment: its length, and a byte of its records.

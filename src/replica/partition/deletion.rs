@@ -38,7 +38,9 @@ impl Partition {
                 end: high_watermark,
             });
         }
-        self.log.load().advance_log_start_offset(before)?;
+        if self.log.load().advance_log_start_offset(before)? {
+            self.waiting.changed();
+        }
         Ok(Deletion {
             before,
             low_watermark: self.low_watermark(),

@@ -43,6 +43,8 @@ pub struct ReadInfo {
     pub aborted: Option<Vec<AbortedTransaction>>,
     /// Where the reader's last epoch ended here; `records` is empty then.
     pub diverging: Option<(LeaderEpoch, Offset)>,
+    /// There is nothing at or above the offset that was asked for, however much were read.
+    pub is_at_end: bool,
 }
 
 /// What ListOffsets asks for.
@@ -80,6 +82,7 @@ impl Partition {
             log_start_offset,
             aborted: None,
             diverging: None,
+            is_at_end: false,
         };
         if let Some(epoch) = read.last_fetched_epoch {
             info.diverging = self.diverging(leadership.epoch, epoch, read.from)?;
@@ -108,6 +111,7 @@ impl Partition {
                     .aborted_from(read.from, found.upper_bound, read.source)?,
             });
         }
+        info.is_at_end = read.from >= below;
         info.records = found.records;
         Ok(info)
     }

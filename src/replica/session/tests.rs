@@ -1,3 +1,5 @@
+use futures_util::FutureExt;
+
 use super::*;
 
 const NOW: SteadyTime = SteadyTime(1_000_000);
@@ -26,6 +28,7 @@ fn asked(session_id: i32, session_epoch: i32, partitions: &[Wanted]) -> Asked {
         session_epoch,
         by_id: false,
         from_follower: false,
+        isolation: Some(Isolation::ReadUncommitted),
         partitions: partitions.to_vec(),
         forgotten: Vec::new(),
     }
@@ -38,6 +41,14 @@ fn told(high_watermark: i64) -> Told {
         has_records: false,
         has_error: false,
         has_hint: false,
+        is_at_end: false,
+    }
+}
+
+fn at_end(high_watermark: i64) -> Told {
+    Told {
+        is_at_end: true,
+        ..told(high_watermark)
     }
 }
 
@@ -237,4 +248,207 @@ fn a_full_cache_makes_room_by_kafkas_rules() {
     assert_eq!(sessions.len(), 1);
     assert_eq!(Sessions::new(0).len(), 0);
     assert_eq!(session(&Sessions::new(0), 1, NOW), NO_SESSION);
+}
+
+/// What each of a session's partitions tells of its changes.
+fn partitions(count: usize) -> Vec<Arc<Waiting>> {
+    (0..count).map(|_| Arc::default()).collect()
+}
+
+/// A session that has looked at all its partitions and found each at its end.
+fn idle_session(sessions: &Sessions, partitions: &[Arc<Waiting>]) -> i32 {
+    let id = session(sessions, partitions.len() as i32, NOW);
+    let context = sessions.open(asked(id, 1, &[]), NOW).unwrap();
+    assert_eq!(context.wanted().len(), partitions.len());
+    look(&context, partitions);
+    let told = vec![at_end(5); partitions.len()];
+    context.finish(sessions, &told, NOW).unwrap();
+    id
+}
+
+/// Watches those that are wanted, as who is about to read them.
+fn look(context: &Context, partitions: &[Arc<Waiting>]) {
+    let of = |wanted: &Wanted| partitions.get(wanted.key.partition.0 as usize);
+    context.watch_all(context.wanted().iter().map(of));
+}
+
+#[test]
+fn a_request_looks_at_what_has_changed_and_at_no_other_partition() {
+    let sessions = Sessions::new(1000);
+    let all = partitions(1000);
+    let id = idle_session(&sessions, &all);
+    let context = sessions.open(asked(id, 2, &[]), NOW).unwrap();
+    assert_eq!((order(&context), context.has_idle()), (vec![], true));
+    context.finish(&sessions, &[], NOW).unwrap();
+    for at in [500, 3, 500] {
+        all[at].advanced(10, Offset(6));
+    }
+    let context = sessions.open(asked(id, 3, &[wanted(70, 9)]), NOW).unwrap();
+    assert_eq!(order(&context), [3, 70, 500]);
+    look(&context, &all);
+    let finished = context.finish(
+        &sessions,
+        &[with_records(6), at_end(5), with_records(6)],
+        NOW,
+    );
+    assert_eq!(finished.unwrap().named, Some(vec![true, false, true]));
+    let context = sessions.open(asked(id, 4, &[]), NOW).unwrap();
+    assert_eq!(
+        order(&context),
+        [3, 500],
+        "what had records is read until its end"
+    );
+    look(&context, &all);
+    context
+        .finish(&sessions, &[at_end(6), at_end(6)], NOW)
+        .unwrap();
+    all[3].wake_all();
+    all[4].changed();
+    let context = sessions.open(asked(id, 5, &[]), NOW).unwrap();
+    assert_eq!(order(&context), [4, 3], "and went to the end");
+}
+
+#[test]
+fn a_change_after_the_look_is_not_lost() {
+    let sessions = Sessions::new(1000);
+    let all = partitions(2);
+    let id = idle_session(&sessions, &all);
+    all[0].changed();
+    let context = sessions.open(asked(id, 2, &[]), NOW).unwrap();
+    look(&context, &all);
+    all[0].changed();
+    context.finish(&sessions, &[at_end(5)], NOW).unwrap();
+    let context = sessions.open(asked(id, 3, &[]), NOW).unwrap();
+    assert_eq!(order(&context), [0]);
+}
+
+#[test]
+fn what_fails_is_not_here_or_could_be_read_is_looked_at_each_time() {
+    let sessions = Sessions::new(1000);
+    let all = partitions(4);
+    let id = session(&sessions, 5, NOW);
+    let fails = Told {
+        has_error: true,
+        ..told(-1)
+    };
+    for epoch in 1..4 {
+        let context = sessions.open(asked(id, epoch, &[]), NOW).unwrap();
+        // Of the last it is said that it is at its end, but nobody would tell of a change.
+        match epoch {
+            1 => assert_eq!(order(&context), [0, 1, 2, 3, 4]),
+            _ => assert_eq!(order(&context), [0, 1, 4]),
+        }
+        look(&context, &all);
+        let of = |wanted: &Wanted| match wanted.key.partition.0 {
+            0 => fails,
+            1 => told(5),
+            _ => at_end(5),
+        };
+        let told: Vec<Told> = context.wanted().iter().map(of).collect();
+        context.finish(&sessions, &told, NOW).unwrap();
+    }
+}
+
+#[test]
+fn another_reader_looks_at_all() {
+    let sessions = Sessions::new(1000);
+    let all = partitions(3);
+    let id = idle_session(&sessions, &all);
+    let with = |epoch, isolation| Asked {
+        isolation,
+        ..asked(id, epoch, &[])
+    };
+    for (at, (isolation, count)) in [
+        (Some(Isolation::ReadCommitted), 3),
+        (Some(Isolation::ReadCommitted), 0),
+        (None, 3),
+        (None, 3),
+        (Some(Isolation::ReadCommitted), 3),
+        (Some(Isolation::ReadCommitted), 0),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let context = sessions.open(with(at as i32 + 2, isolation), NOW).unwrap();
+        assert_eq!(context.wanted().len(), count, "request {at}");
+        look(&context, &all);
+        context
+            .finish(&sessions, &vec![at_end(5); count], NOW)
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_request_that_waits_takes_up_what_changes() {
+    let sessions = Sessions::new(1000);
+    let all = partitions(100);
+    let id = idle_session(&sessions, &all);
+    let mut context = sessions.open(asked(id, 2, &[]), NOW).unwrap();
+    let waiter = Arc::new(Waiter::default());
+    let wait = context.wait_by(&waiter);
+    waiter.want(15);
+    assert_eq!(context.renew(), Ok(News::Nothing));
+    all[9].advanced(10, Offset(6));
+    assert!(waiter.woken().now_or_never().is_none());
+    all[9].advanced(10, Offset(7));
+    assert!(waiter.woken().now_or_never().is_some());
+    assert_eq!(context.renew(), Ok(News::Changes));
+    assert_eq!(
+        (order(&context), context.renew()),
+        (vec![9], Ok(News::Nothing))
+    );
+    drop(wait);
+    context.finish(&sessions, &[with_records(7)], NOW).unwrap();
+}
+
+#[test]
+fn a_request_that_waits_ends_when_its_session_goes_on() {
+    let sessions = Sessions::new(1000);
+    let all = partitions(2);
+    let id = idle_session(&sessions, &all);
+    let mut first = sessions.open(asked(id, 2, &[]), NOW).unwrap();
+    let waiters = [Arc::new(Waiter::default()), Arc::new(Waiter::default())];
+    let wait = first.wait_by(&waiters[0]);
+    let mut second = sessions.open(asked(id, 3, &[]), NOW).unwrap();
+    assert!(waiters[0].woken().now_or_never().is_some());
+    assert_eq!(first.renew(), Err(Error::Epoch));
+    let _wait = second.wait_by(&waiters[1]);
+    drop((wait, first.wait_by(&waiters[0])));
+    waiters[1].want(1);
+    all[1].advanced(1, Offset(6));
+    assert!(waiters[1].woken().now_or_never().is_some());
+    assert_eq!(
+        first.renew(),
+        Err(Error::Epoch),
+        "and takes nothing from the other"
+    );
+    assert_eq!(second.renew(), Ok(News::Changes));
+    assert_eq!(order(&second), [1]);
+}
+
+#[test]
+fn who_leaves_a_session_and_sessions_that_end_leave_their_partitions() {
+    let sessions = Sessions::new(1);
+    let all = partitions(3);
+    let id = idle_session(&sessions, &all);
+    let held = || {
+        all.iter()
+            .map(|one| Arc::strong_count(one) - 1)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(held(), [1, 1, 1]);
+    let request = Asked {
+        forgotten: vec![key(1)],
+        ..asked(id, 2, &[])
+    };
+    sessions.open(request, NOW).unwrap();
+    assert_eq!(held(), [1, 0, 1]);
+    // In the slot of the one that was forgotten, whose change is noted already.
+    all[2].changed();
+    let context = sessions.open(asked(id, 3, &[wanted(7, 0)]), NOW).unwrap();
+    assert_eq!(order(&context), [2, 7]);
+    drop(context);
+    let later = NOW.plus_ms(EVICTION_MS + 1);
+    assert_ne!(session(&sessions, 1, later), NO_SESSION);
+    assert_eq!(held(), [0, 0, 0]);
 }
