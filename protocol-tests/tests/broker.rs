@@ -368,3 +368,42 @@ async fn idle_transactional_ids_are_forgotten() {
     assert!(second.producer_id > first.producer_id, "another one");
     node.stop().await;
 }
+
+/// Who has long requests to send is served in the order in which they began, whatever is answered meanwhile.
+#[tokio::test]
+async fn the_place_in_the_queue_for_memory_outlasts_an_answer() {
+    const LONGEST: i32 = 40_000;
+    let bytes = LONGEST.to_string();
+    let node = Node::start_with(&[
+        ("socket.request.max.bytes", &bytes),
+        ("queued.max.request.bytes", &bytes),
+    ])
+    .await;
+    let mut other = node.connect().await;
+    create_topic(&mut other, "t").await;
+    // One takes all the memory; two wait, the first of them also for an answer.
+    let mut holder = node.connect().await;
+    holder.send_raw(&LONGEST.to_be_bytes()).await;
+    other.call(&ApiVersionsRequest::default(), 0).await;
+    let mut first = node.connect().await;
+    first.send(&fetch_request("t", 0, 60_000), FETCH).await;
+    let long = batch(&["x".repeat(30_000).as_str()], Producer::NONE);
+    first.send(&produce_request("t", 1, long), PRODUCE).await;
+    other.call(&ApiVersionsRequest::default(), 0).await;
+    let mut second = node.connect().await;
+    second.send_raw(&LONGEST.to_be_bytes()).await;
+    other.call(&ApiVersionsRequest::default(), 0).await;
+
+    let appended = produce(&mut other, "t", batch(&["a"], Producer::NONE)).await;
+    assert_eq!(appended.error_code, 0);
+    let answered = first.receive::<FetchRequest>(FETCH).await;
+    assert_eq!(answered.error_code, 0);
+    drop(holder);
+    within("the request that began first", async {
+        let response = first.receive::<ProduceRequest>(PRODUCE).await;
+        assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
+    })
+    .await;
+    drop(second);
+    node.stop().await;
+}

@@ -82,6 +82,7 @@ pub(super) async fn serve(
         session,
         received,
         memory: limits.memory,
+        memory_wait: None,
         in_flight: VecDeque::new(),
         ready_bytes: 0,
         output: Output::default(),
@@ -104,6 +105,8 @@ struct Connection {
     session: Session,
     received: FrameBuffer,
     memory: RequestMemory,
+    /// The place in the queue for memory, while the request that has begun is short of it.
+    memory_wait: Option<Pin<Box<dyn Future<Output = Granted> + Send>>>,
     in_flight: VecDeque<InFlight>,
     /// Of the answers in flight that are ready.
     ready_bytes: usize,
@@ -174,6 +177,7 @@ impl Connection {
                 Event::Writable => active_at = Instant::now(),
                 Event::Granted(granted) => {
                     active_at = Instant::now();
+                    self.memory_wait = None;
                     self.received.grant(granted);
                 }
                 Event::Answered(frame) => {
@@ -199,6 +203,8 @@ impl Connection {
 
     /// Has a thread that may wait for the disk bring in what is to be sent next.
     async fn bring_in(&mut self, missing: FileRange) -> io::Result<()> {
+        // Nothing is received meanwhile.
+        self.memory_wait = None;
         let (file, position, len) = (missing.file.clone(), missing.position, missing.len);
         let disk_reads = self.broker.replicas().disk_reads();
         let work = move || bring_in(&file, position, len as u64);
@@ -219,7 +225,14 @@ impl Connection {
             (false, false) => Some(Interest::WRITABLE),
             (false, true) => None,
         };
+        // Boxed, since few ever wait for it. Whoever could not use it now gives up the place: others could.
+        match self.received.ungranted().filter(|_| self.has_room()) {
+            None => self.memory_wait = None,
+            Some(_) if self.memory_wait.is_some() => {}
+            Some(bytes) => self.memory_wait = Some(Box::pin(self.memory.clone().take(bytes))),
+        }
         let transport = &self.transport;
+        let memory_wait = &mut self.memory_wait;
         let ready = async {
             match interest {
                 Some(interest) => transport.ready(interest).await,
@@ -227,10 +240,6 @@ impl Connection {
             }
         };
         tokio::pin!(ready);
-        // Boxed, since few ever wait for it.
-        let ungranted = self.received.ungranted().filter(|_| self.has_room());
-        let memory = ungranted.map(|bytes| self.memory.clone().take(bytes));
-        let mut memory = memory.map(Box::pin);
         let oldest = self.in_flight.front_mut();
         let mut oldest = oldest.and_then(|oldest| match oldest {
             InFlight::Waiting(later) => Some(later),
@@ -242,7 +251,7 @@ impl Connection {
             {
                 return Poll::Ready(Ok(Event::Answered(frame)));
             }
-            if let Some(memory) = &mut memory
+            if let Some(memory) = memory_wait
                 && let Poll::Ready(granted) = memory.as_mut().poll(cx)
             {
                 return Poll::Ready(Ok(Event::Granted(granted)));
@@ -299,7 +308,8 @@ impl Connection {
 
     /// Has memory set aside for the request that is being received, if there is enough; else no more of it is read.
     fn reserve(&mut self) {
-        if let Some(bytes) = self.received.ungranted()
+        if self.memory_wait.is_none()
+            && let Some(bytes) = self.received.ungranted()
             && let Some(granted) = self.memory.try_take(bytes)
         {
             self.received.grant(granted);

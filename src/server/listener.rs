@@ -257,7 +257,13 @@ async fn accept(bound: Bound, broker: Arc<Broker>, connections: Arc<Connections>
                         explained(&error)
                     );
                 }
-                tokio::time::sleep(ACCEPT_RETRY).await;
+                if !is_of_one_connection(&error) {
+                    // A connection that ends may leave what was wanting.
+                    tokio::select! {
+                        () = tokio::time::sleep(ACCEPT_RETRY) => {}
+                        Some(_) = tasks.join_next() => {}
+                    }
+                }
                 continue;
             }
         };
@@ -338,6 +344,24 @@ async fn greet(
     let stream = handshake.map_err(|_| tls::HandshakeFailed::TooSlow(time))??;
     let principal = state.principal(stream.peer_certificates())?;
     Ok((stream, principal))
+}
+
+/// Whether accepting has failed for what became of a connection before it was accepted, so that the next one may be
+/// accepted at once. (accept(2))
+fn is_of_one_connection(error: &io::Error) -> bool {
+    const OF_ONE: [Errno; 10] = [
+        Errno::CONNABORTED,
+        Errno::PERM,
+        Errno::PROTO,
+        Errno::NOPROTOOPT,
+        Errno::NETDOWN,
+        Errno::HOSTDOWN,
+        Errno::NONET,
+        Errno::HOSTUNREACH,
+        Errno::OPNOTSUPP,
+        Errno::NETUNREACH,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| OF_ONE.contains(&errno))
 }
 
 /// What went wrong, and what to do about it.
