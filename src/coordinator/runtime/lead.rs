@@ -16,6 +16,9 @@ use crate::ids::{LeaderEpoch, PartitionIndex};
 /// Before a partition that could not be read is read again; each time twice as long.
 const LOAD_BACKOFF: Duration = Duration::from_millis(500);
 const LOAD_BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// Requests that a partition is told once it is read. One that cannot be read for long is not told of more: they are of topics that
+/// were deleted, whose offsets expire without them.
+const PENDING_MAX: usize = 10_000;
 
 /// A partition that this broker leads.
 pub(super) struct Slot<M: StateMachine, J> {
@@ -102,7 +105,9 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
         match &slot.shard {
             Some(shard) => Ok(shard.clone()),
             None => {
-                slot.pending.push(request.clone());
+                if slot.pending.len() < PENDING_MAX {
+                    slot.pending.push(request.clone());
+                }
                 Err(Unavailable::Loading)
             }
         }
