@@ -396,7 +396,7 @@ impl Replicas {
             .iter()
             .any(|changed| *changed == broker || *changed == Resource::all_brokers())
         {
-            self.directories.follow_settings();
+            self.follow_settings();
             return image
                 .topics()
                 .iter()
@@ -411,6 +411,11 @@ impl Replicas {
                 self.reconfigure(image, topic);
             }
         }
+    }
+
+    fn follow_settings(&self) {
+        self.directories.follow_settings();
+        self.disk_reads.resize(self.settings().num_io_threads());
     }
 
     /// Closes every log and marks the directories as cleanly stopped. Nothing may be appended any more.
@@ -500,7 +505,7 @@ impl MetadataListener for Replicas {
             }
             self.cordon_as(image);
             self.limit_moves_as(image);
-            self.directories.follow_settings();
+            self.follow_settings();
             self.loaded.store(true, Ordering::Release);
             return;
         }
