@@ -92,12 +92,12 @@ struct Left {
 }
 
 impl Left {
-    fn all(&mut self) -> [&mut Offsets; 4] {
+    fn all(&mut self) -> [(&'static str, &mut Offsets); 4] {
         [
-            &mut self.recovery_points,
-            &mut self.log_starts,
-            &mut self.cleaned,
-            &mut self.high_watermarks,
+            (checkpoints::RECOVERY_POINT, &mut self.recovery_points),
+            (checkpoints::LOG_START, &mut self.log_starts),
+            (checkpoints::CLEANER, &mut self.cleaned),
+            (checkpoints::HIGH_WATERMARK, &mut self.high_watermarks),
         ]
     }
 }
@@ -177,8 +177,24 @@ impl LogDirectory {
     /// Forgets the checkpoints of the last run, but those of the logs that are `wanted`.
     pub fn forget_checkpoints(&self, wanted: impl Fn(&TopicPartition) -> bool) {
         let mut left = Left::clone(&self.left.load());
-        for offsets in left.all() {
+        for (_, offsets) in left.all() {
             offsets.retain(|partition, _| wanted(partition));
+        }
+        self.left.store(Arc::new(left));
+    }
+
+    /// Takes what this run knows of a log, by the names of the checkpoints, for what the last one left of it.
+    pub fn keep_checkpoints(
+        &self,
+        partition: &TopicPartition,
+        known: impl Fn(&str) -> Option<Offset>,
+    ) {
+        let mut left = Left::clone(&self.left.load());
+        for (name, offsets) in left.all() {
+            match known(name) {
+                Some(offset) => offsets.insert(partition.clone(), offset),
+                None => offsets.remove(partition),
+            };
         }
         self.left.store(Arc::new(left));
     }

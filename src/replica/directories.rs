@@ -419,17 +419,18 @@ impl Directories {
         }
     }
 
-    /// Writes the checkpoints `names` of all directories, those that have changed.
+    /// Writes the checkpoints `names` of all directories, those that have changed. Returns whether all of those that are
+    /// online say what is so.
     pub(super) fn checkpoint(
         &self,
         partitions: &[(Arc<Partition>, usize)],
         names: &[&'static str],
-    ) {
-        for (at, directory) in self.all.iter().enumerate() {
-            if directory.online().is_some() {
-                directory.checkpoint_all(at, partitions, names);
-            }
-        }
+    ) -> bool {
+        let online = self.all.iter().enumerate();
+        let online = online.filter(|(_, directory)| directory.online().is_some());
+        online.fold(true, |all_written, (at, directory)| {
+            directory.checkpoint_all(at, partitions, names) && all_written
+        })
     }
 }
 
@@ -439,7 +440,7 @@ fn flushes_max(settings: &Settings) -> usize {
 }
 
 /// What a checkpoint keeps of a partition.
-fn checkpointed(name: &str, partition: &Partition) -> Option<Offset> {
+pub(super) fn checkpointed(name: &str, partition: &Partition) -> Option<Offset> {
     match name {
         RECOVERY_POINT => Some(partition.log().recovery_point()),
         HIGH_WATERMARK => Some(partition.high_watermark()),
@@ -549,24 +550,25 @@ impl Directory {
         at: usize,
         partitions: &[(Arc<Partition>, usize)],
         names: &[&'static str],
-    ) {
+    ) -> bool {
         let own = || {
             let own = partitions.iter().filter(|(_, of)| *of == at);
             own.map(|(partition, _)| &**partition)
         };
-        for name in names {
+        names.iter().fold(true, |all_written, name| {
             let offsets = own().filter_map(|partition| {
                 let offset = checkpointed(name, partition)?;
                 Some((partition.topic_partition().clone(), offset))
             });
-            self.checkpoint(name, self.with_unopened(name, offsets.collect()));
-        }
+            self.checkpoint(name, self.with_unopened(name, offsets.collect())) && all_written
+        })
     }
 
-    fn checkpoint(&self, name: &'static str, offsets: Offsets) {
+    /// Whether the checkpoint says this now.
+    fn checkpoint(&self, name: &'static str, offsets: Offsets) -> bool {
         let mut written = lock(&self.written);
         if written.get(name) == Some(&offsets) {
-            return;
+            return true;
         }
         match self
             .usable()
@@ -574,6 +576,7 @@ impl Directory {
         {
             Ok(()) => {
                 written.insert(name, offsets);
+                return true;
             }
             // That there is no space is known.
             Err(error) if self.is_short_of_space() => {
@@ -581,6 +584,7 @@ impl Directory {
             }
             Err(error) => tracing::error!(%error, "a checkpoint is not written"),
         }
+        false
     }
 }
 

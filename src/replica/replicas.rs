@@ -260,6 +260,7 @@ impl Replicas {
             partition.go_offline();
             if let Some(Hosted::Online { directory, .. }) = self.hosted.insert(key, Hosted::Offline)
             {
+                self.directories.keep_checkpoints(directory, &partition);
                 self.directories.went_offline(directory);
             }
         }
@@ -439,18 +440,18 @@ impl Replicas {
         self.checkpoint_due(|| names);
     }
 
-    /// The same of those that `due` names when nobody else writes any.
-    pub(super) fn checkpoint_due<'a>(&self, due: impl FnOnce() -> &'a [&'static str]) {
+    /// The same of those that `due` names when nobody else writes any. Returns whether all of them say what is so.
+    pub(super) fn checkpoint_due<'a>(&self, due: impl FnOnce() -> &'a [&'static str]) -> bool {
         // An older list must not be written over a newer one.
         let _one = self
             .checkpointing
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let names = due();
-        if !names.is_empty() {
-            self.directories
-                .checkpoint(&self.online_by_directory(), names);
-        }
+        names.is_empty()
+            || self
+                .directories
+                .checkpoint(&self.online_by_directory(), names)
     }
 
     pub(super) fn closed(&self) -> MutexGuard<'_, bool> {

@@ -68,12 +68,19 @@ impl StaleCheckpoints {
 impl Replicas {
     /// Writes the checkpoints that are stale.
     pub(super) fn refresh_checkpoints(&self) {
-        self.checkpoint_due(|| self.stale.take(None));
+        self.refresh(None);
     }
 
     /// To be called before a log of this topic is made. Also waits for who is writing what it would inherit.
     pub(super) fn forget_deleted(&self, topic: &str) {
-        self.checkpoint_due(|| self.stale.take(Some(topic)));
+        self.refresh(Some(topic));
+    }
+
+    fn refresh(&self, made: Option<&str>) {
+        if !self.checkpoint_due(|| self.stale.take(made)) {
+            // What was not written is as stale as before.
+            self.stale.all();
+        }
     }
 }
 

@@ -1,12 +1,13 @@
-//! Logs that this run could not open in a directory that it can use: damaged ones, or for want of descriptors. The
+//! Logs that this run could not open in a directory that it can use, or not go on with: damaged ones, or for want of descriptors. The
 //! checkpoints go on telling what the last run knew of them: a later start may open them, and needs their log start offsets
 //! and recovery points. (With Kafka the whole directory goes offline, and its checkpoints stay as they are.)
 
 use std::collections::BTreeSet;
 
-use super::{Directories, Directory};
+use super::{Directories, Directory, checkpointed};
 use crate::ids::TopicPartition;
 use crate::log::checkpoints::Offsets;
+use crate::replica::partition::Partition;
 
 impl Directories {
     /// Every log is open that will be: what the last run left is needed of the `unopened` alone, told with the places of
@@ -19,6 +20,14 @@ impl Directories {
             if let Some(files) = &directory.files {
                 files.forget_checkpoints(|name| unopened.contains(&(at, name.clone())));
             }
+        }
+    }
+
+    /// A log goes offline that was open: its checkpoints go on telling what is known of it now.
+    pub(in crate::replica) fn keep_checkpoints(&self, directory: usize, partition: &Partition) {
+        if let Some(files) = &self.all[directory].files {
+            let name = partition.topic_partition();
+            files.keep_checkpoints(name, |kind| checkpointed(kind, partition));
         }
     }
 
