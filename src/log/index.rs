@@ -17,6 +17,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use super::fs::Fs;
@@ -276,15 +277,22 @@ impl<E: Entry> Index<E> {
             let after = self.tail.partition_point(base, &is_at_or_before);
             return Ok(after.checked_sub(1).map(|at| self.tail.get(at, base)));
         }
-        let after = self.blocks.partition_point(base, &is_at_or_before);
-        let (Some(block), Some(file)) = (after.checked_sub(1), file) else {
+        let (Some(block), Some(file)) = (self.block_of(&is_at_or_before), file) else {
             return Ok(None);
         };
         let mut bytes = [0; BLOCK * ENTRY_MAX];
         let bytes = &mut bytes[..BLOCK * E::SIZE];
-        page_cache::read_exact_at(file, bytes, (block * BLOCK * E::SIZE) as u64, source)?;
+        page_cache::read_exact_at(file, bytes, block.start, source)?;
         let after = partition_point(bytes, base, is_at_or_before);
         Ok(after.checked_sub(1).map(|at| entry_at(bytes, at, base)))
+    }
+
+    /// Where in the file the block lies that holds the entry which [`Index::search`] looks for, when it is not in memory.
+    pub(crate) fn block_of(&self, is_at_or_before: impl Fn(&E) -> bool) -> Option<Range<u64>> {
+        let after = self.blocks.partition_point(self.base, is_at_or_before);
+        let block = after.checked_sub(1)? as u64;
+        let bytes = (BLOCK * E::SIZE) as u64;
+        Some(block * bytes..(block + 1) * bytes)
     }
 
     /// Keeps only the entries for which `keep` holds; it must hold for a prefix of them.

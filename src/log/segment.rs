@@ -315,9 +315,7 @@ impl Segment {
         }
         let file = self.file_from(source)?;
         for _ in 0..2 {
-            let entry = self.with_index_from(&self.offsets, source, |index, file| {
-                index.search(file, source, |entry| entry.offset <= offset)
-            })?;
+            let entry = self.search_index(&self.offsets, source, |entry| entry.offset <= offset)?;
             let from = entry.map_or(0, |entry| u64::from(entry.position));
             if from >= end {
                 return Ok(end);
@@ -397,9 +395,8 @@ impl Segment {
         source: Source,
     ) -> Result<Option<(u64, Offset)>, Error> {
         for _ in 0..2 {
-            let entry = self.with_index_from(&self.offsets, source, |index, file| {
-                index.search(file, source, |entry| u64::from(entry.position) <= most)
-            })?;
+            let is_within = |entry: &OffsetEntry| u64::from(entry.position) <= most;
+            let entry = self.search_index(&self.offsets, source, is_within)?;
             let Some(entry) = entry.filter(|entry| u64::from(entry.position) > from) else {
                 return Ok(None);
             };

@@ -10,7 +10,7 @@ use tracing::warn;
 use super::error::Error;
 use super::fs::{self as files, Fs, Mode};
 use super::index::{Entry, Index, OffsetEntry, TimeEntry};
-use super::page_cache::Source;
+use super::page_cache::{self, Source};
 use super::scan::{Scan, UNVERIFIED};
 use super::segment::{LOG_SUFFIX, Segment, lock, remove_file};
 use super::transactions::{self, AbortedTransaction};
@@ -429,8 +429,38 @@ impl Segment {
         self.with_index_from(slot, Source::Disk, f)
     }
 
-    /// Likewise; only the disk brings one in, and only there another is waited for that may be reading.
-    pub(super) fn with_index_from<E: Entry, T>(
+    /// The last entry that `is_at_or_before` holds for; it must hold for a prefix of them. What the disk has to be waited
+    /// for is brought in without the lock, which an append may want.
+    pub(super) fn search_index<E: Entry>(
+        self: &Arc<Self>,
+        slot: &Mutex<Slot<E>>,
+        source: Source,
+        is_at_or_before: impl Fn(&E) -> bool,
+    ) -> Result<Option<E>, Error> {
+        let missing = self.with_index_from(slot, source, |index, file| {
+            match index.search(file, Source::PageCache, &is_at_or_before) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock && source == Source::Disk => {
+                    let file = file.map(File::try_clone).transpose()?;
+                    Ok(Err(file.zip(index.block_of(&is_at_or_before))))
+                }
+                found => found.map(Ok),
+            }
+        })?;
+        match missing {
+            Ok(found) => return Ok(found),
+            Err(Some((file, block))) => {
+                // Whether it could be read, and whether it is still the one, is found out under the lock.
+                let _ = page_cache::bring_in(&file, block.start, block.end - block.start);
+            }
+            Err(None) => {}
+        }
+        self.with_index(slot, |index, file| {
+            index.search(file, Source::Disk, is_at_or_before)
+        })
+    }
+
+    /// [`Segment::with_index`]; only the disk brings one in, and only there another is waited for that may be reading.
+    fn with_index_from<E: Entry, T>(
         self: &Arc<Self>,
         slot: &Mutex<Slot<E>>,
         source: Source,

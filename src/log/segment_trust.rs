@@ -50,8 +50,8 @@ impl Segment {
     /// The position of the batch that holds an entry's offset and has its timestamp, as the offset index leads there.
     fn batch_at(self: &Arc<Self>, time: &TimeEntry) -> Result<Option<u64>, Error> {
         let file = self.file()?;
-        let entry = self.with_index(&self.offsets, |index, file| {
-            index.search(file, Source::Disk, |entry| entry.offset <= time.offset)
+        let entry = self.search_index(&self.offsets, Source::Disk, |entry| {
+            entry.offset <= time.offset
         })?;
         let Some(from) = self.start_of(&file, entry.as_ref())? else {
             return Ok(None);
@@ -93,8 +93,8 @@ impl Segment {
         timestamp: Timestamp,
     ) -> Result<Offset, Error> {
         for _ in 0..2 {
-            let entry = self.with_index(&self.times, |index, file| {
-                index.search(file, Source::Disk, |entry| entry.timestamp < timestamp)
+            let entry = self.search_index(&self.times, Source::Disk, |entry| {
+                entry.timestamp < timestamp
             })?;
             match entry {
                 None => return Ok(self.base_offset()),
