@@ -12,3 +12,6 @@ mod stores;
 
 pub use principal::{KafkaPrincipal, NoMatchingRule};
 pub use ssl::{Error as SslError, SslListener, SslState, check_ssl};
+
+#[cfg(test)]
+mod tests;

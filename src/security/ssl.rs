@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -53,12 +54,13 @@ pub enum Error {
 pub struct SslState {
     config: Arc<ServerConfig>,
     mapper: SslPrincipalMapper,
+    /// What it was made of, or what could not be used after it.
     settings: SslSettings,
     files: Stamps,
 }
 
 /// What tells a file from the one that was there before.
-type Stamps = BTreeMap<PathBuf, Option<(SystemTime, u64)>>;
+type Stamps = BTreeMap<PathBuf, Option<(u64, SystemTime, u64)>>;
 
 impl SslState {
     /// Reads the stores; blocks.
@@ -158,7 +160,7 @@ impl SslListener {
         if !in_any_case && settings == now.settings && files == now.files {
             return;
         }
-        match SslState::open(name, settings) {
+        match SslState::open(name, settings.clone()) {
             Ok(state) => {
                 self.state.store(Arc::new(state));
                 info!(
@@ -171,11 +173,11 @@ impl SslListener {
                     listener = name,
                     "certificates and SSL settings stay as they were: {error}"
                 );
-                // Not told again until the files change once more.
+                // Not tried again until something changes once more.
                 self.state.store(Arc::new(SslState {
                     config: now.config.clone(),
                     mapper: now.mapper.clone(),
-                    settings: now.settings.clone(),
+                    settings,
                     files,
                 }));
             }
@@ -214,7 +216,7 @@ fn stamps(settings: &SslSettings) -> Stamps {
         .filter_map(|store| store.location.clone());
     let stamp = |path: PathBuf| {
         let metadata = fs::metadata(&path).ok();
-        let stamp = metadata.and_then(|file| Some((file.modified().ok()?, file.len())));
+        let stamp = metadata.and_then(|file| Some((file.ino(), file.modified().ok()?, file.len())));
         (path, stamp)
     };
     paths.map(stamp).collect()

@@ -319,6 +319,9 @@ async fn serve_ssl(
             let transport = Transport::Tls(Box::new(stream));
             connection::serve(transport, received, broker, session, limits).await;
         }
+        Err(failed @ (tls::HandshakeFailed::Closed | tls::HandshakeFailed::Io(_))) => {
+            debug!(connection = id, %client, "SSL handshake: {failed}");
+        }
         Err(failed) => {
             let listener = ssl.name();
             info!(

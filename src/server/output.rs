@@ -113,13 +113,12 @@ impl Output {
                 Piece::File(range) => range,
             };
             // What was brought in is not asked for again: see `brought_in`.
-            let source = match at == 0 && self.cached > 0 {
-                true => Source::Disk,
-                false => Source::PageCache,
+            let (source, there) = match at == 0 && self.cached > 0 {
+                true => (Source::Disk, self.cached),
+                false => (Source::PageCache, range.len),
             };
-            let wanted = room.min(range.len);
-            match copy_range(range, wanted, source, buffer) {
-                Ok(taken) if taken == wanted => {}
+            match copy_range(range, room.min(there), source, buffer) {
+                Ok(taken) if taken == range.len => {}
                 Ok(_) => break,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && buffer.is_empty() => {
                     return Ok(Written::Missing(to_bring_in(range)));
@@ -289,5 +288,46 @@ mod tests {
         assert!(missing.is_sorted());
         let expected = [b"header", &records[1_000..2_501_000], b"end"].concat();
         assert_eq!(received, expected);
+    }
+
+    #[test]
+    fn copies_go_across_pieces_and_ask_for_what_is_missing() {
+        let records: Vec<u8> = (0..300_000u32).map(|n| (n / 7) as u8).collect();
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&records, 0).unwrap();
+        file.sync_all().unwrap();
+        rustix::fs::fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+        let range = FileRange {
+            file: Arc::new(file),
+            position: 1_000,
+            len: 250_000,
+        };
+        let pieces = vec![
+            Piece::Bytes(Bytes::from_static(b"header")),
+            Piece::File(range),
+            Piece::Bytes(Bytes::from_static(b"end")),
+        ];
+        let len = pieces.iter().map(Piece::len).sum();
+        let mut output = Output::default();
+        output.push(Frame { pieces, len });
+        let mut copied = Vec::new();
+        let mut buffer = Vec::new();
+        while !output.is_empty() {
+            buffer.clear();
+            match output.copy_to(&mut buffer, 65_536).unwrap() {
+                Written::Missing(part) => {
+                    assert!(buffer.is_empty());
+                    bring_in(&part.file, part.position, part.len as u64).unwrap();
+                    output.brought_in(&part);
+                }
+                Written::All | Written::SocketFull => {
+                    assert!((1..=65_536).contains(&buffer.len()));
+                    copied.extend_from_slice(&buffer);
+                    output.advance(buffer.len());
+                }
+            }
+        }
+        let expected = [b"header", &records[1_000..251_000], b"end"].concat();
+        assert_eq!(copied, expected);
     }
 }

@@ -1,0 +1,229 @@
+//! Stores as openssl and keytool write them (the password of all is `fixture-secret`), and listeners made of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+
+use super::pem;
+use super::ssl::{Error, SslListener, SslState, check_ssl};
+use crate::config::Settings;
+
+const PASSWORD: &str = "fixture-secret";
+
+fn fixture(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/security/testdata");
+    folder.join(name).display().to_string()
+}
+
+fn settings(given: &[(&str, &str)]) -> Settings {
+    let mut all = vec![
+        ("listeners", "SSL://127.0.0.1:0,CONTROLLER://127.0.0.1:0"),
+        (
+            "listener.security.protocol.map",
+            "SSL:SSL,CONTROLLER:PLAINTEXT",
+        ),
+        ("inter.broker.listener.name", "SSL"),
+    ];
+    all.extend_from_slice(given);
+    let node = Settings::on_free_ports(Path::new("data"));
+    node.with(&all).unwrap()
+}
+
+fn open(given: &[(&str, &str)]) -> Result<Arc<SslState>, Error> {
+    let listener = SslListener::open("SSL".into(), &settings(given))?;
+    Ok(listener.state())
+}
+
+fn refusal(given: &[(&str, &str)]) -> String {
+    match open(given) {
+        Ok(_) => panic!("{given:?} is taken"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn with_pem<'a>(path: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut given = vec![
+        ("ssl.keystore.type", "PEM"),
+        ("ssl.keystore.location", path),
+        ("ssl.key.password", PASSWORD),
+    ];
+    given.extend_from_slice(more);
+    given
+}
+
+#[test]
+fn pem_with_an_encrypted_key_needs_its_password() {
+    let path = fixture("encrypted.pem");
+    assert!(open(&with_pem(&path, &[])).is_ok());
+    let wrong = refusal(&with_pem(&path, &[("ssl.key.password", "wrong")]));
+    assert!(wrong.contains("cannot be decrypted"), "{wrong}");
+    let missing = refusal(&with_pem(&path, &[("ssl.key.password", "")]));
+    assert!(missing.contains("ssl.key.password is not set"), "{missing}");
+}
+
+#[test]
+fn pem_may_stand_in_the_settings() {
+    let text = fs::read_to_string(fixture("encrypted.pem")).unwrap();
+    let at = text.find("-----BEGIN ENCRYPTED").unwrap();
+    let (chain, key) = text.split_at(at);
+    let given = [
+        ("ssl.keystore.type", "PEM"),
+        ("ssl.keystore.certificate.chain", chain),
+        ("ssl.keystore.key", key),
+        ("ssl.key.password", PASSWORD),
+    ];
+    assert!(open(&given).is_ok());
+    let refused = refusal(&given[..2]);
+    assert_eq!(
+        refused,
+        "SSL certificate chain is specified, but private key is not specified."
+    );
+}
+
+#[test]
+fn pkcs12_is_read_as_keytool_and_openssl_write_it() {
+    for (name, kind) in [
+        ("keytool-keystore.p12", "PKCS12"),
+        ("keytool-keystore.p12", "jks"),
+        ("openssl-3des.p12", "PKCS12"),
+    ] {
+        let path = fixture(name);
+        let given = [
+            ("ssl.keystore.type", kind),
+            ("ssl.keystore.location", &path),
+            ("ssl.keystore.password", PASSWORD),
+        ];
+        assert!(open(&given).is_ok(), "{name}");
+        let mut wrong = given;
+        wrong[2].1 = "wrong";
+        assert!(refusal(&wrong).contains("another password"), "{name}");
+        assert!(refusal(&given[..2]).contains("key store password is not specified"));
+    }
+}
+
+#[test]
+fn jks_is_refused_with_the_way_out() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), [0xfe, 0xed, 0xfe, 0xed, 0, 0, 0, 2]).unwrap();
+    let path = file.path().display().to_string();
+    let refused = refusal(&[
+        ("ssl.keystore.location", &path),
+        ("ssl.keystore.password", PASSWORD),
+    ]);
+    assert!(refused.contains("keytool -importkeystore"), "{refused}");
+}
+
+#[test]
+fn who_is_asked_for_a_certificate_is_trusted_by_a_store() {
+    let (keys, trust) = (fixture("encrypted.pem"), fixture("keytool-truststore.p12"));
+    let required = ("ssl.client.auth", "required");
+    let missing = refusal(&with_pem(&keys, &[required]));
+    assert!(missing.contains("ssl.truststore"), "{missing}");
+    let trusting = [
+        required,
+        ("ssl.truststore.location", &trust),
+        ("ssl.truststore.password", PASSWORD),
+    ];
+    assert!(open(&with_pem(&keys, &trusting)).is_ok());
+}
+
+#[test]
+fn what_cannot_be_spoken_is_refused() {
+    let path = fixture("encrypted.pem");
+    for (name, value, expected) in [
+        (
+            "ssl.enabled.protocols",
+            "TLSv1.1",
+            "ssl.enabled.protocols=TLSv1.1",
+        ),
+        (
+            "ssl.cipher.suites",
+            "TLS_RSA_WITH_NULL_MD5",
+            "Unsupported CipherSuite",
+        ),
+        ("ssl.protocol", "TLSv9", "TLSv9 is not available"),
+        (
+            "ssl.principal.mapping.rules",
+            "RULE:x",
+            "Invalid rule: `RULE:x`",
+        ),
+        ("ssl.keystore.type", "BCFKS", "BCFKS"),
+        ("ssl.keystore.location", "/nowhere.pem", "/nowhere.pem: "),
+    ] {
+        let mut given = with_pem(&path, &[(name, value)]);
+        if name == "ssl.keystore.type" {
+            given.push(("ssl.keystore.password", PASSWORD));
+        }
+        let refused = refusal(&given);
+        assert!(refused.contains(expected), "{refused}");
+    }
+    assert!(refusal(&[]).contains("there is no certificate"));
+    let suites = "TLS_RSA_WITH_NULL_MD5,TLS_AES_128_GCM_SHA256";
+    assert!(open(&with_pem(&path, &[("ssl.cipher.suites", suites)])).is_ok());
+}
+
+#[test]
+fn a_listener_has_settings_of_its_own() {
+    let path = fixture("encrypted.pem");
+    let own = [
+        ("listener.name.ssl.ssl.keystore.location", &*path),
+        ("listener.name.ssl.ssl.client.auth", "none"),
+        ("listener.name.other.ssl.client.auth", "required"),
+    ];
+    let mut given = with_pem("/nowhere.pem", &[("ssl.client.auth", "required")]);
+    given.extend_from_slice(&own);
+    assert!(open(&given).is_ok());
+    let wrong = ("listener.name.ssl.ssl.client.auth", "perhaps");
+    let refused = settings(&given).with(&[wrong]).unwrap_err().to_string();
+    assert!(refused.contains("ssl.client.auth"), "{refused}");
+}
+
+#[test]
+fn a_principal_is_what_the_rules_make_of_the_subject() {
+    let path = fixture("encrypted.pem");
+    let text = fs::read_to_string(&path).unwrap();
+    let certificate = CertificateDer::from(pem::blocks(&text).unwrap().remove(0).der);
+    for (rules, expected) in [
+        ("DEFAULT", Some("User:O=Dohle,CN=fixture")),
+        ("RULE:^.*CN=(.*)$/$1/U", Some("User:FIXTURE")),
+        ("RULE:^CN=x$/x/", None),
+    ] {
+        let state = open(&with_pem(&path, &[("ssl.principal.mapping.rules", rules)])).unwrap();
+        let principal = state.principal(Some(std::slice::from_ref(&certificate)));
+        let principal = principal.ok().map(|principal| principal.to_string());
+        assert_eq!(principal.as_deref(), expected);
+        let nobody = state.principal(None).unwrap();
+        assert_eq!(nobody.to_string(), "User:ANONYMOUS");
+    }
+}
+
+#[test]
+fn stores_are_read_again_when_they_change_and_kept_when_they_are_broken() {
+    let folder = tempfile::tempdir().unwrap();
+    let path: PathBuf = folder.path().join("store.pem");
+    fs::copy(fixture("encrypted.pem"), &path).unwrap();
+    let text = path.display().to_string();
+    let settings = settings(&with_pem(&text, &[]));
+    let listener = SslListener::open("SSL".into(), &settings).unwrap();
+    let config = || listener.state().config();
+    let first = config();
+    listener.refresh(&settings, false);
+    assert!(Arc::ptr_eq(&first, &config()), "nothing has changed");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, [&whole[..], b"\n"].concat()).unwrap();
+    listener.refresh(&settings, false);
+    let second = config();
+    assert!(!Arc::ptr_eq(&first, &second));
+    fs::write(&path, &whole[..100]).unwrap();
+    for in_any_case in [false, true] {
+        listener.refresh(&settings, in_any_case);
+        assert!(Arc::ptr_eq(&second, &config()), "it is broken");
+    }
+    assert!(check_ssl(&settings).is_err());
+    fs::write(&path, &whole).unwrap();
+    listener.refresh(&settings, false);
+    assert!(!Arc::ptr_eq(&second, &config()));
+    assert!(check_ssl(&settings).is_ok());
+}
