@@ -18,7 +18,7 @@ from .suite import Suite
 
 COMPAT = pathlib.Path(__file__).resolve().parent.parent
 REPOSITORY = COMPAT.parent
-DEFAULT = ["kcat", "console-tools", "confluent-kafka", "kafka-python", "franz-go", "kafka-go", "exchange", "perf",
+DEFAULT = ["kcat", "console-tools", "confluent-kafka", "kafka-python", "franz-go", "kafka-go", "exchange", "perf", "tls",
            "group-three-languages", "kill9", "transactions", "hanging-transaction", "java-transactions",
            "streams", "connect", "full-disk", "round-trip", "compaction", "fuzz", "start-time", "dump-log",
            "cpu-per-request"]
