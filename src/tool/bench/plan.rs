@@ -20,7 +20,7 @@ use crate::tool::client::{self, Backoff, Client, LATEST, list_offsets};
 /// How long brokers may take to have a batch replicated.
 pub(super) const TIMEOUT_MS: i32 = 30_000;
 /// How long they may take until topics of thousands of partitions are there, or gone.
-const TOPICS_TIMEOUT: Duration = Duration::from_secs(120);
+const TOPICS_TIMEOUT: Duration = Duration::from_secs(300);
 const REST: Duration = Duration::from_millis(100);
 pub(super) const CLIENT_ID: &str = "dohle-bench";
 
