@@ -19,9 +19,11 @@ sys.path.insert(0, str(HERE.parent / "compat"))
 from harness import broker, kafka  # noqa: E402 (after the path to it is known)
 from harness.process import Failed, call, must  # noqa: E402
 
-KINDS = {"dohle": broker.Dohle, "kafka": broker.PlainKafka}
-TITLES = {"dohle": "Dohle", "kafka": "Kafka 4.3.0"}
-BOTH = list(KINDS)
+KINDS = {"dohle": broker.Dohle, "kafka": broker.PlainKafka, "floor": broker.BareFloor}
+TITLES = {"dohle": "Dohle", "kafka": "Kafka 4.3.0", "floor": "floor"}
+BOTH = ["dohle", "kafka"]
+# Which are told as a ratio, where both are there.
+RATIOS = [("dohle", "kafka"), ("dohle", "floor")]
 # What was written for a measurement goes soon after it: some write 10 GB in a few seconds.
 SETTINGS = {"log.segment.delete.delay.ms": "1000"}
 # One run of a tool may take so long.
@@ -157,16 +159,20 @@ def spread(values):
 
 
 def beside(by_broker, names=BOTH):
-    """Cells of a row from the values of each round: of each broker, and of the ratio where there are both."""
-    cells = [spread(by_broker[name]) if by_broker.get(name) else "–" for name in names]
-    if names == BOTH:
-        ratios = [ours / theirs for ours, theirs in zip(by_broker.get("dohle", ()), by_broker.get("kafka", ())) if theirs > 0]
-        cells.append(spread(ratios) if ratios else "–")
-    return cells
+    """Cells of a row from the values of each round: of each broker, and of each ratio of which both are there."""
+    found = [by_broker.get(name, ()) for name in names]
+    for one, other in ratios_of(names):
+        found.append([ours / theirs for ours, theirs in zip(by_broker.get(one, ()), by_broker.get(other, ())) if theirs > 0])
+    return [spread(values) if values else "–" for values in found]
+
+
+def ratios_of(names):
+    return [pair for pair in RATIOS if set(pair) <= set(names)]
 
 
 def head(*first, names=BOTH):
-    return [*first, *(TITLES[name] for name in names), *(["Dohle / Kafka"] if names == BOTH else [])]
+    ratios = (f"{TITLES[one]} / {TITLES[other].split()[0]}" for one, other in ratios_of(names))
+    return [*first, *(TITLES[name] for name in names), *ratios]
 
 
 def table(*rows):

@@ -16,7 +16,7 @@ import os
 import statistics
 import time
 
-from harness.broker import Broker, Dohle, pinned
+from harness.broker import Dohle, Floor, pinned
 from harness.process import call
 from harness.report import FAIL, PASS
 
@@ -32,15 +32,6 @@ SHAPES = {
     "sync": ["--preset", "sync"],
     "read_small": ["--preset", "read_small"],
 }
-
-
-class Floor(Broker):
-    """`dohle floor`: it needs no settings, and SIGTERM ends it."""
-
-    kind = "floor"
-
-    def command(self):
-        return [Dohle.binary, "floor", "--listen", self.address, "--folder", self.folder]
 
 
 def run(suite):

@@ -247,6 +247,22 @@ class PlainKafka(Kafka):
             must([*kafka.command("storage"), "format", "-t", "c29tZS1jbHVzdGVyLWlkMQ", "-c", self.properties], 120)
 
 
+class Floor(Broker):
+    """`dohle floor`: it needs no settings, and SIGTERM ends it."""
+
+    kind = "floor"
+    options = ()
+
+    def command(self):
+        return [Dohle.binary, "floor", "--listen", self.address, "--folder", self.folder, *self.options]
+
+
+class BareFloor(Floor):
+    """Nothing but what no broker can save."""
+
+    options = ("--bare",)
+
+
 def pinned(kind, cores):
     """The same kind of broker on these cores alone, a list as taskset takes it."""
     class Pinned(kind):

@@ -3,10 +3,11 @@
 //! states or restarts: what it has is gone with the process. For what a broker does besides in its own code it does a fixed
 //! amount of such work for each batch (`work`), about as much as Dohle did when this was written: so both sides of a comparison
 //! have about the same shares of system calls and of computing, and their ratio is the same where one of them is cheaper.
+//! With `--bare` it does nothing of the kind: what is left no broker can save that keeps records in files.
 //!
 //! Produce and Fetch are read by hand (`frames`), with a thread for each connection, and share nothing with the broker's own
 //! code, so that a change there changes one side of the comparison alone. All other requests are read as the broker reads
-//! them (`control`). `dohle bench` is its client; compat/cpu-per-request the suite that it is for.
+//! them (`control`). `dohle bench` is its client; it is for compat/cpu-per-request, and bare for `benches/compare --floor`.
 
 mod control;
 mod frames;
@@ -41,6 +42,9 @@ pub struct Floor {
     /// Where the records are written, in files without names
     #[arg(long, value_name = "FOLDER", default_value_os_t = std::env::temp_dir())]
     folder: PathBuf,
+    /// Without the work that stands for a broker's own code
+    #[arg(long)]
+    bare: bool,
 }
 
 impl Floor {
@@ -56,6 +60,7 @@ impl Floor {
         let listener = TcpListener::bind(&self.listen)?;
         let topics = Topics {
             folder: self.folder.clone(),
+            bare: self.bare,
             port: listener.local_addr()?.port(),
             by_id: Mutex::default(),
             ids: AtomicU64::new(1),
@@ -83,6 +88,7 @@ fn accept(listener: &TcpListener, topics: &Arc<Topics>) -> io::Error {
 /// What there is to write to and to read.
 struct Topics {
     folder: PathBuf,
+    bare: bool,
     port: u16,
     by_id: Mutex<HashMap<Uuid, Arc<Topic>>>,
     ids: AtomicU64,
@@ -189,6 +195,7 @@ mod tests {
         let floor = Floor {
             listen: String::from("127.0.0.1:0"),
             folder: std::env::temp_dir(),
+            bare: false,
         };
         let (listener, topics) = floor.listen().unwrap();
         let address = listener.local_addr().unwrap().to_string();

@@ -103,7 +103,7 @@ impl<'a> Answers<'a> {
                 let index = walk.i32()?;
                 let batch = walk.bytes()?;
                 walk.no_tags()?;
-                work(batch);
+                self.work(batch);
                 let partition = topic.partition(index).ok_or_else(malformed)?;
                 let (code, offset) = match partition.append(batch)? {
                     Some(offset) => (ErrorCode::None, offset),
@@ -127,6 +127,13 @@ impl<'a> Answers<'a> {
         Ok(())
     }
 
+    /// What stands for the code of a broker, for one partition of a request.
+    fn work(&self, bytes: &[u8]) {
+        if !self.topics.bare {
+            work(bytes);
+        }
+    }
+
     fn fetch(&mut self, correlation_id: i32, mut walk: Walk<'_>) -> io::Result<()> {
         walk.i32()?; // replica
         walk.i32()?; // longest wait: nothing is waited for
@@ -147,7 +154,7 @@ impl<'a> Answers<'a> {
             self.put_count(partitions);
             for _ in 0..partitions {
                 let asked = Asked::read(&mut walk)?;
-                work(topic.id.as_bytes());
+                self.work(topic.id.as_bytes());
                 let partition = topic.partition(asked.index).ok_or_else(malformed)?;
                 let found = partition.find(asked.offset, asked.max_bytes.min(left));
                 left = left.saturating_sub(found.len);
