@@ -163,6 +163,9 @@ impl Sessions {
         for key in &asked.forgotten {
             state.partitions.remove(key);
         }
+        // Whoever asked before may not answer any more: its partitions may be forgotten now.
+        state.epoch = next_epoch(state.epoch);
+        state.partitions.changes().supersede();
         if state.partitions.is_empty() || state.partitions.len() > PARTITIONS_MAX {
             let too_many = !state.partitions.is_empty();
             drop(state);
@@ -177,8 +180,6 @@ impl Sessions {
                 idle: 0,
             });
         }
-        state.epoch = next_epoch(state.epoch);
-        state.partitions.changes().supersede();
         let reader = (asked.from_follower, asked.isolation);
         if state.reader != Some(reader) || asked.isolation.is_none() {
             state.reader = Some(reader);

@@ -452,3 +452,25 @@ fn who_leaves_a_session_and_sessions_that_end_leave_their_partitions() {
     assert_ne!(session(&sessions, 1, later), NO_SESSION);
     assert_eq!(held(), [0, 0, 0]);
 }
+
+#[test]
+fn a_request_that_waits_ends_when_its_session_does() {
+    let sessions = Sessions::new(1000);
+    let all = partitions(2);
+    let id = session(&sessions, 2, NOW);
+    let mut first = sessions.open(asked(id, 1, &[]), NOW).unwrap();
+    look(&first, &all);
+    let waiter = Arc::new(Waiter::default());
+    let _wait = first.wait_by(&waiter);
+    let forget = Asked {
+        forgotten: vec![key(0), key(1)],
+        ..asked(id, 2, &[])
+    };
+    sessions.open(forget, NOW).unwrap();
+    assert!(waiter.woken().now_or_never().is_some());
+    assert_eq!(first.renew(), Err(Error::Epoch));
+    assert_eq!(
+        first.finish(&sessions, &[at_end(5), at_end(5)], NOW),
+        Err(Error::Epoch)
+    );
+}
