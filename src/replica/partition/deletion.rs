@@ -38,9 +38,13 @@ impl Partition {
                 end: high_watermark,
             });
         }
-        if self.log.load().advance_log_start_offset(before)? {
+        let start = self.log_start_offset();
+        let advanced = self.log.load().advance_log_start_offset(before);
+        // It has moved also where its epochs could not be written.
+        if self.log_start_offset() != start {
             self.waiting.changed();
         }
+        advanced?;
         Ok(Deletion {
             before,
             low_watermark: self.low_watermark(),
