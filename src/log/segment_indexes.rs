@@ -440,7 +440,8 @@ impl Segment {
         let missing = self.with_index_from(slot, source, |index, file| {
             match index.search(file, Source::PageCache, &is_at_or_before) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock && source == Source::Disk => {
-                    let file = file.map(File::try_clone).transpose()?;
+                    // For want of a descriptor it is waited for under the lock.
+                    let file = file.and_then(|file| file.try_clone().ok());
                     Ok(Err(file.zip(index.block_of(&is_at_or_before))))
                 }
                 found => found.map(Ok),
