@@ -437,21 +437,29 @@ impl Replicas {
 
     /// Writes the checkpoints `names` of the partitions that are here now.
     pub(super) fn checkpoint(&self, names: &[&'static str]) {
-        self.checkpoint_due(|| names);
+        self.checkpoint_due(|| names, || {});
     }
 
-    /// The same of those that `due` names when nobody else writes any. Returns whether all of them say what is so.
-    pub(super) fn checkpoint_due<'a>(&self, due: impl FnOnce() -> &'a [&'static str]) -> bool {
+    /// The same of those that `due` names when nobody else writes any. `failed` is called where one of them could not be
+    /// written, before anybody else asks what is due.
+    pub(super) fn checkpoint_due<'a>(
+        &self,
+        due: impl FnOnce() -> &'a [&'static str],
+        failed: impl FnOnce(),
+    ) {
         // An older list must not be written over a newer one.
         let _one = self
             .checkpointing
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let names = due();
-        names.is_empty()
-            || self
+        if !names.is_empty()
+            && !self
                 .directories
                 .checkpoint(&self.online_by_directory(), names)
+        {
+            failed();
+        }
     }
 
     pub(super) fn closed(&self) -> MutexGuard<'_, bool> {

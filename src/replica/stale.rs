@@ -77,10 +77,8 @@ impl Replicas {
     }
 
     fn refresh(&self, made: Option<&str>) {
-        if !self.checkpoint_due(|| self.stale.take(made)) {
-            // What was not written is as stale as before.
-            self.stale.all();
-        }
+        // What was not written is as stale as before.
+        self.checkpoint_due(|| self.stale.take(made), || self.stale.all());
     }
 }
 
