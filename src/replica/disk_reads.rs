@@ -1,6 +1,7 @@
 //! Reads that wait for the device. They run on threads that may wait, at most `num.io.threads` at a time and in the order in
 //! which they came, so that neither a slow disk nor who reads much keeps connections from being served. A connection has one
-//! of them at a time. The setting may change while they run; fewer threads are then reached as reads end. (Kafka reads, and waits, on the threads that serve all: KafkaRequestHandler, SocketServer.Processor)
+//! of them at a time. The setting may change while they run; fewer threads are then reached as reads end.
+//! (Kafka reads, and waits, on the threads that serve all: KafkaRequestHandler, SocketServer.Processor)
 
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

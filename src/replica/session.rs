@@ -141,12 +141,7 @@ impl Sessions {
                     from_follower: asked.from_follower,
                 },
             };
-            return Ok(Context {
-                kind,
-                wanted: asked.partitions,
-                slots: Vec::new(),
-                idle: 0,
-            });
+            return Ok(Context::without_session(kind, asked.partitions));
         }
         let mut shard = lock(self.shard(asked.session_id));
         let session = shard.get(asked.session_id).ok_or(Error::NotFound)?;
@@ -173,12 +168,10 @@ impl Sessions {
             if too_many {
                 return Err(Error::NotFound);
             }
-            return Ok(Context {
-                kind: Kind::Sessionless,
-                wanted: asked.partitions,
-                slots: Vec::new(),
-                idle: 0,
-            });
+            return Ok(Context::without_session(
+                Kind::Sessionless,
+                asked.partitions,
+            ));
         }
         let reader = (asked.from_follower, asked.isolation);
         if state.reader != Some(reader) || asked.isolation.is_none() {
@@ -301,6 +294,16 @@ pub struct Finished {
 }
 
 impl Context {
+    /// Of a request whose partitions are no session's, not yet or not any more.
+    fn without_session(kind: Kind, wanted: Vec<Wanted>) -> Context {
+        Context {
+            kind,
+            wanted,
+            slots: Vec::new(),
+            idle: 0,
+        }
+    }
+
     /// What is to be read, in this order.
     pub fn wanted(&self) -> &[Wanted] {
         &self.wanted

@@ -5,7 +5,7 @@ use super::*;
 use crate::api::testing::Node;
 use crate::ids::{KafkaUuid, Timestamp};
 use crate::log::Origin;
-use crate::messages::fetch_request::{FetchPartition, FetchTopic};
+use crate::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
 use crate::messages::fetch_response::PartitionData;
 use crate::record::BatchBuilder;
 
@@ -354,6 +354,36 @@ async fn a_waiting_session_learns_that_its_topic_is_gone() {
     assert_eq!(
         only(&response).error_code,
         ErrorCode::UnknownTopicOrPartition.code()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_waits_is_refused_when_its_session_ends() {
+    let mut node = Node::start().await;
+    let topic = node.create_topic("t", 2, &[]).await;
+    let next = idle_session(&mut node, topic, 2).await;
+    append(&node, topic, b"value");
+    let request = FetchRequest {
+        min_bytes: 1000,
+        ..next(2)
+    };
+    let Reply::Later(mut response) = node.handle::<Fetch>(17, request) else {
+        panic!("there is too little")
+    };
+    assert!(response.as_mut().now_or_never().is_none());
+    let all = ForgottenTopic {
+        topic_id: topic,
+        partitions: vec![0, 1],
+        ..Default::default()
+    };
+    let request = FetchRequest {
+        forgotten_topics_data: vec![all],
+        ..next(3)
+    };
+    assert_eq!(node.call::<Fetch>(17, request).await.session_id, 0);
+    assert_eq!(
+        response.await.error_code,
+        ErrorCode::InvalidFetchSessionEpoch.code()
     );
 }
 
