@@ -391,6 +391,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_shortage_is_not_of_one_connection() {
+        let is_of_one = |errno: Errno| is_of_one_connection(&errno.into());
+        assert!([Errno::CONNABORTED, Errno::PERM].into_iter().all(is_of_one));
+        let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+        assert!(!shortages.into_iter().any(is_of_one));
+    }
+
+    #[test]
     fn a_receive_buffer_is_set_where_it_is_not_the_one_of_kafka() {
         assert_eq!(receive_buffer_size(102_400), None);
         assert_eq!(receive_buffer_size(-1), None);

@@ -16,8 +16,8 @@ use crate::log::fs::faulty::{Fault, Faulty};
 use crate::messages::broker_registration_request::Feature;
 use crate::messages::controller_registration_request;
 use crate::messages::{
-    AllocateProducerIdsRequest, BrokerId, BrokerRegistrationRequest, ControllerRegistrationRequest,
-    StrBytes,
+    AllocateProducerIdsRequest, BrokerHeartbeatRequest, BrokerId, BrokerRegistrationRequest,
+    ControllerRegistrationRequest, StrBytes,
 };
 use crate::metadata::checkpoint::{self, SnapshotId};
 use crate::metadata::{Delta, MetadataListener, Published};
@@ -517,5 +517,50 @@ async fn what_was_answered_before_a_crash_is_there_after_it() {
             "step {step}: {there} of {answered}"
         );
         again.register().await;
+    }
+}
+
+/// `broker.session.timeout.ms`.
+const SESSION: Duration = Duration::from_secs(9);
+
+/// A node whose broker serves, and then is silent for longer than its session lasts. Time goes on by hand.
+async fn with_silent_broker(directory: &TempDir) -> Node {
+    let node = Node::start(directory.path()).await;
+    let epoch = node.register().await;
+    let request = BrokerHeartbeatRequest {
+        broker_id: 1,
+        broker_epoch: epoch.0,
+        current_metadata_offset: epoch.0,
+        ..Default::default()
+    };
+    let heartbeat = node.controller.submit(Command::BrokerHeartbeat(request));
+    heartbeat.await.unwrap();
+    assert!(!is_fenced(&node.image()));
+    tokio::time::pause();
+    // Paused time goes on when every task waits: the controller's for the end of the session.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    node.clock.advance(SESSION + Duration::from_millis(1));
+    node
+}
+
+fn is_fenced(image: &Image) -> bool {
+    image.brokers().get(NodeId(1)).unwrap().fenced
+}
+
+#[tokio::test]
+async fn a_broker_that_is_silent_is_fenced() {
+    let directory = directory();
+    let node = with_silent_broker(&directory).await;
+    node.published.wait_for(is_fenced).await;
+}
+
+#[tokio::test]
+async fn a_broker_is_not_fenced_for_what_the_controller_did_not_hear_while_it_stood_still() {
+    let directory = directory();
+    let node = with_silent_broker(&directory).await;
+    tokio::time::advance(SESSION + STANDSTILL).await;
+    for _ in 0..3 {
+        node.no_op().await;
+        assert!(!is_fenced(&node.image()));
     }
 }
