@@ -6,7 +6,7 @@ use std::iter;
 use std::sync::Arc;
 
 use super::{Context, Reply, controlled, log_levels};
-use crate::config::{BROKER_KEYS, DynamicValues, Kind, Settings, base_name, find};
+use crate::config::{BROKER_KEYS, DynamicValues, Kind, Settings, find};
 use crate::controller::{AlteredConfigs, Command, ConfigChanges, Edit, Operation, ResourceChange};
 use crate::error_code::ErrorCode;
 use crate::loggers;
@@ -152,14 +152,12 @@ impl Judge<'_> {
         self.settings
             .check_dynamic(!name.is_empty(), proposed, &broker, &all)
             .or_else(|exception| invalid_request(exception.0))?;
-        let is_ssl = |name: &Arc<str>| base_name(name).is_some_and(|base| base.starts_with("ssl."));
-        if proposed.keys().any(is_ssl) {
-            let settings = match name.is_empty() {
-                true => self.settings.with_dynamic(proposed, &broker),
-                false => self.settings.with_dynamic(&all, proposed),
-            };
-            check_stores(&settings)?;
-        }
+        let now = self.settings.with_dynamic(&all, &broker);
+        let new = match name.is_empty() {
+            true => self.settings.with_dynamic(proposed, &broker),
+            false => self.settings.with_dynamic(&all, proposed),
+        };
+        check_stores(&now, &new)?;
         Ok(false)
     }
 
@@ -190,10 +188,10 @@ impl Judge<'_> {
     }
 }
 
-/// Stores that cannot be used are refused, as long as they can be put right. They are a few small files, and this is asked
-/// for when one of their settings is given. (SslFactory.validateReconfiguration)
-fn check_stores(settings: &Settings) -> Result<(), Wrong> {
-    check_ssl(settings).or_else(|(listener, error)| {
+/// Stores that cannot be used are refused, as long as they can be put right. They are a few small files, and looked at only
+/// when settings of their listener change. (SslFactory.validateReconfiguration)
+fn check_stores(now: &Settings, new: &Settings) -> Result<(), Wrong> {
+    check_ssl(now, new).or_else(|(listener, error)| {
         invalid_request(format!(
             "Invalid value org.apache.kafka.common.config.ConfigException: Validation of dynamic config update of SSLFactory \
              failed: listener {listener}: {error} for configuration Invalid dynamic configuration"

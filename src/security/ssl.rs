@@ -18,7 +18,9 @@ use super::certificates::{TrustedClients, Unusable};
 use super::cipher_suites::{cipher_suites, is_context, protocols};
 use super::principal::{InvalidRule, KafkaPrincipal, NoMatchingRule, SslPrincipalMapper};
 use super::stores;
-use crate::config::{ClientAuth, ConfigException, SecurityProtocol, Settings, SslSettings};
+use crate::config::{
+    ClientAuth, ConfigException, Listener, SecurityProtocol, Settings, SslSettings,
+};
 
 /// Why a listener cannot speak SSL.
 #[derive(Debug, thiserror::Error)]
@@ -147,9 +149,9 @@ impl SslListener {
         self.state.load_full()
     }
 
-    /// Reads the stores again where they or the settings have changed, or in any case. What cannot be used is told, and the
-    /// listener stays as it was. Blocks.
-    pub fn refresh(&self, settings: &Settings, in_any_case: bool) {
+    /// Reads the stores again where they or the settings have changed. What cannot be used is told, and the listener stays as
+    /// it was. Blocks.
+    pub fn refresh(&self, settings: &Settings) {
         let now = self.state.load();
         let name = &*self.name;
         let settings = match settings.ssl(name) {
@@ -157,7 +159,7 @@ impl SslListener {
             Err(error) => return error!(listener = name, "the SSL settings stay: {error}"),
         };
         let files = stamps(&settings);
-        if !in_any_case && settings == now.settings && files == now.files {
+        if settings == now.settings && files == now.files {
             return;
         }
         match SslState::open(name, settings.clone()) {
@@ -185,16 +187,18 @@ impl SslListener {
     }
 }
 
-/// Whether all SSL listeners of these settings could be opened; else the first that could not. Blocks.
-pub fn check_ssl(settings: &Settings) -> Result<(), (String, Error)> {
-    for listener in settings.broker_listeners() {
-        if listener.protocol == SecurityProtocol::Ssl {
-            let name = &listener.name;
-            let of_listener = settings.ssl(name).map_err(Error::from);
-            of_listener
-                .and_then(|settings| SslState::open(name, settings))
-                .map_err(|error| (name.clone(), error))?;
-        }
+/// Whether the SSL listeners for which the new settings are others than those of now could be opened with them; else the
+/// first that could not. Blocks.
+pub fn check_ssl(now: &Settings, new: &Settings) -> Result<(), (String, Error)> {
+    let is_ssl = |listener: &&Listener| listener.protocol == SecurityProtocol::Ssl;
+    for Listener { name, .. } in new.broker_listeners().filter(is_ssl) {
+        let opened = new.ssl(name).map_err(Error::from).and_then(|settings| {
+            match now.ssl(name).is_ok_and(|now| now == settings) {
+                true => Ok(()),
+                false => SslState::open(name, settings).map(drop),
+            }
+        });
+        opened.map_err(|error| (name.clone(), error))?;
     }
     Ok(())
 }

@@ -209,21 +209,38 @@ fn stores_are_read_again_when_they_change_and_kept_when_they_are_broken() {
     let listener = SslListener::open("SSL".into(), &settings).unwrap();
     let config = || listener.state().config();
     let first = config();
-    listener.refresh(&settings, false);
+    listener.refresh(&settings);
     assert!(Arc::ptr_eq(&first, &config()), "nothing has changed");
+    let other = settings.with(&[("log.retention.ms", "5000")]).unwrap();
+    listener.refresh(&other);
+    assert!(Arc::ptr_eq(&first, &config()), "nor has a setting of SSL");
     let whole = fs::read(&path).unwrap();
     fs::write(&path, [&whole[..], b"\n"].concat()).unwrap();
-    listener.refresh(&settings, false);
+    listener.refresh(&settings);
     let second = config();
     assert!(!Arc::ptr_eq(&first, &second));
     fs::write(&path, &whole[..100]).unwrap();
-    for in_any_case in [false, true] {
-        listener.refresh(&settings, in_any_case);
+    for _ in 0..2 {
+        listener.refresh(&settings);
         assert!(Arc::ptr_eq(&second, &config()), "it is broken");
     }
-    assert!(check_ssl(&settings).is_err());
     fs::write(&path, &whole).unwrap();
-    listener.refresh(&settings, false);
+    listener.refresh(&settings);
     assert!(!Arc::ptr_eq(&second, &config()));
-    assert!(check_ssl(&settings).is_ok());
+}
+
+#[test]
+fn stores_are_checked_where_settings_of_their_listener_change() {
+    let path = fixture("encrypted.pem");
+    let now = settings(&with_pem(&path, &[]));
+    let with = |name: &str, value: &str| now.with(&[(name, value)]).unwrap();
+    let location = "listener.name.ssl.ssl.keystore.location";
+    let (listener, error) = check_ssl(&now, &with(location, "/nowhere.pem")).unwrap_err();
+    assert_eq!(listener, "SSL");
+    assert!(error.to_string().starts_with("/nowhere.pem: "), "{error}");
+    assert!(check_ssl(&now, &with("ssl.client.auth", "required")).is_err());
+    let gone = with(location, "/nowhere.pem");
+    let unrelated = gone.with(&[("log.retention.ms", "5000")]).unwrap();
+    assert!(check_ssl(&gone, &unrelated).is_ok());
+    assert!(check_ssl(&gone, &now).is_ok());
 }

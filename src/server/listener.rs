@@ -214,7 +214,7 @@ fn limits(settings: &Settings) -> Limits {
     }
 }
 
-/// Has SSL listeners read their stores again when those change, or settings that are given while the node runs.
+/// Has SSL listeners read their stores again when those change, or their settings while the node runs.
 async fn refresh(listeners: Vec<Arc<SslListener>>, settings: CurrentSettings) {
     let mut changes = settings.subscribe();
     loop {
@@ -225,7 +225,7 @@ async fn refresh(listeners: Vec<Arc<SslListener>>, settings: CurrentSettings) {
         let (listeners, settings) = (listeners.clone(), settings.now());
         let work = move || {
             for listener in &listeners {
-                listener.refresh(&settings, changed.is_ok());
+                listener.refresh(&settings);
             }
         };
         if tokio::task::spawn_blocking(work).await.is_err() {
