@@ -1,5 +1,6 @@
 //! Binds the listeners, accepts connections within their limits, and runs a task for each.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -62,7 +63,7 @@ pub struct Server {
 
 impl Server {
     /// Binds the listeners first, so that a busy port is told before anything is opened; serves once the broker is
-    /// ready. Port 0 takes a free one.
+    /// ready. Port 0 takes a free one. Stores of SSL listeners may be named in the metadata log, so they are opened last.
     pub async fn start(settings: Settings) -> Result<Server, StartError> {
         settings.check_protection()?;
         let bound = settings
@@ -74,16 +75,25 @@ impl Server {
             .map(|bound| (bound.name.clone(), bound.address))
             .collect::<Vec<_>>();
         let broker = Broker::start(settings, &addresses).await?;
+        let ssl = match open_ssl(&broker.current_settings().now()) {
+            Ok(ssl) => ssl,
+            Err(error) => {
+                // It has served nobody, and why it ends is told.
+                let _ = broker.stop().await;
+                return Err(error);
+            }
+        };
         let mut accepting = JoinSet::new();
         let connections = Arc::new(Connections::new(broker.current_settings().clone()));
         accepting.spawn(connections.clone().follow_settings());
-        let ssl: Vec<_> = bound.iter().filter_map(|one| one.ssl.clone()).collect();
         if !ssl.is_empty() {
-            accepting.spawn(refresh(ssl, broker.current_settings().clone()));
+            let listeners = ssl.values().cloned().collect();
+            accepting.spawn(refresh(listeners, broker.current_settings().clone()));
         }
         let limits = limits(broker.settings());
         for bound in bound {
             accepting.spawn(accept(
+                ssl.get(&bound.name).cloned(),
                 bound,
                 broker.clone(),
                 connections.clone(),
@@ -122,20 +132,11 @@ struct Bound {
     name: Arc<str>,
     address: SocketAddr,
     listener: TcpListener,
-    /// Where it speaks SSL.
-    ssl: Option<Arc<SslListener>>,
 }
 
+type SslListeners = BTreeMap<Arc<str>, Arc<SslListener>>;
+
 fn bind(listener: &Listener, settings: &Settings) -> Result<Bound, StartError> {
-    let name: Arc<str> = listener.name.as_str().into();
-    let ssl = match listener.protocol {
-        SecurityProtocol::Ssl => Some(SslListener::open(name.clone(), settings)),
-        _ => None,
-    };
-    let ssl = ssl.transpose().map_err(|source| StartError::Ssl {
-        name: listener.name.clone(),
-        source,
-    })?;
     let address = format!("{}:{}", listener.host, listener.port);
     let bound =
         listen(listener, settings).and_then(|listener| Ok((listener.local_addr()?, listener)));
@@ -145,11 +146,26 @@ fn bind(listener: &Listener, settings: &Settings) -> Result<Bound, StartError> {
         source,
     })?;
     Ok(Bound {
-        name,
+        name: listener.name.as_str().into(),
         address,
         listener: listening,
-        ssl: ssl.map(Arc::new),
     })
+}
+
+/// The listeners that speak SSL, by their names. Blocks.
+fn open_ssl(settings: &Settings) -> Result<SslListeners, StartError> {
+    let listeners = settings.broker_listeners();
+    let ssl = listeners.filter(|listener| listener.protocol == SecurityProtocol::Ssl);
+    let opened = ssl.map(|listener| {
+        let name: Arc<str> = listener.name.as_str().into();
+        let opened = SslListener::open(name.clone(), settings);
+        let opened = opened.map_err(|source| StartError::Ssl {
+            name: listener.name.clone(),
+            source,
+        })?;
+        Ok((name, Arc::new(opened)))
+    });
+    opened.collect()
 }
 
 fn listen(listener: &Listener, settings: &Settings) -> io::Result<TcpListener> {
@@ -234,8 +250,14 @@ async fn refresh(listeners: Vec<Arc<SslListener>>, settings: CurrentSettings) {
     }
 }
 
-/// Accepts until it is aborted; its connections end with it.
-async fn accept(bound: Bound, broker: Arc<Broker>, connections: Arc<Connections>, limits: Limits) {
+/// Accepts until it is aborted; its connections end with it. `ssl`: where the listener speaks it.
+async fn accept(
+    ssl: Option<Arc<SslListener>>,
+    bound: Bound,
+    broker: Arc<Broker>,
+    connections: Arc<Connections>,
+    limits: Limits,
+) {
     let mut tasks = JoinSet::new();
     let mut told: Option<Instant> = None;
     loop {
@@ -283,7 +305,7 @@ async fn accept(bound: Bound, broker: Arc<Broker>, connections: Arc<Connections>
             client_software: None,
         };
         let (broker, limits) = (broker.clone(), limits.clone());
-        match bound.ssl.clone() {
+        match ssl.clone() {
             None => tasks.spawn(async move {
                 let received = FrameBuffer::new(limits.frame_bytes_max);
                 let transport = Transport::Plain(stream);
