@@ -15,6 +15,9 @@ use crate::config::{SslSettings, StoreSettings};
 /// The first bytes of a file that keytool wrote with `-storetype JKS`.
 const JKS_MAGIC: [u8; 4] = [0xfe, 0xed, 0xfe, 0xed];
 
+/// A store has a few thousand bytes. What is larger is none, and may be read where others wait for it.
+const STORE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
 /// Why a store cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -22,6 +25,8 @@ pub enum Error {
     Contradiction(&'static str),
     #[error("{path}: {source}")]
     Unreadable { path: PathBuf, source: io::Error },
+    #[error("{path}: no regular file of at most {STORE_BYTES_MAX} bytes")]
+    NoFile { path: PathBuf },
     #[error("{place}: no PEM: a block is not base64")]
     NoBase64 { place: String },
     #[error("{place}: no certificate in it")]
@@ -189,10 +194,15 @@ fn identity_of(
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|source| Error::Unreadable {
+    let unreadable = |source| Error::Unreadable {
         path: path.into(),
         source,
-    })
+    };
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    if !metadata.is_file() || metadata.len() > STORE_BYTES_MAX {
+        return Err(Error::NoFile { path: path.into() });
+    }
+    fs::read(path).map_err(unreadable)
 }
 
 fn pem_blocks(text: &str, place: &str) -> Result<Vec<Block>, Error> {

@@ -151,6 +151,7 @@ fn what_cannot_be_spoken_is_refused() {
         ),
         ("ssl.keystore.type", "BCFKS", "BCFKS"),
         ("ssl.keystore.location", "/nowhere.pem", "/nowhere.pem: "),
+        ("ssl.keystore.location", "/dev/null", "no regular file"),
     ] {
         let mut given = with_pem(&path, &[(name, value)]);
         if name == "ssl.keystore.type" {
