@@ -1,10 +1,12 @@
 //! What Dohle has to say about settings beyond Kafka: which it acts on, which it does not know, and which it must not
 //! ignore.
 
+use std::collections::BTreeSet;
+
 use super::broker_keys::BROKER_KEYS;
-use super::key::{self, Effect};
+use super::key::{self, Effect, Key};
 use super::listeners::{Listener, SecurityProtocol};
-use super::properties::Location;
+use super::properties::{Given, Location};
 use super::settings::{Error, Settings};
 use super::value::Value;
 
@@ -19,11 +21,21 @@ impl Settings {
                 value,
             })
         };
+        let asks = |key: &Key, value: Option<&str>| {
+            key.effect == Effect::Protects && value != key.default && value != Some("")
+        };
         for (key, value) in self.entries() {
             let value = value.map(Value::to_text);
-            let default = key.default.map(str::to_owned);
-            if key.effect == Effect::Protects && value != default && value.as_deref() != Some("") {
+            if asks(key, value.as_deref()) {
                 return refuse(key.name, value.unwrap_or_default());
+            }
+        }
+        let mut seen = BTreeSet::new();
+        for Given { name, value, .. } in self.given().iter().rev() {
+            // Of two with one name the later counts.
+            let counts = seen.insert(name);
+            if counts && listener_key(name).is_some_and(|key| asks(key, Some(value))) {
+                return refuse(name, value.clone());
             }
         }
         match self
@@ -105,9 +117,8 @@ impl Settings {
             } else {
                 "[hidden]"
             };
-            let effect = is_known(&given.name).then_some(Effect::NotYet);
             lines.push((
-                effect,
+                effect(&given.name),
                 format!("{}={value} ({})", given.name, given.location),
             ));
         }
@@ -142,6 +153,26 @@ fn is_known(name: &str) -> bool {
         || listener_setting(name).is_some()
 }
 
+/// What is made of a setting that is given; `None` where Kafka has no such. For one listener nothing but SSL acts so far.
+fn effect(name: &str) -> Option<Effect> {
+    if let Some(at) = key::find(BROKER_KEYS, name) {
+        return Some(BROKER_KEYS[at].effect);
+    }
+    match listener_key(name) {
+        Some(key) if key.effect == Effect::Acts && !key.name.starts_with("ssl.") => {
+            Some(Effect::NotYet)
+        }
+        Some(key) => Some(key.effect),
+        None => is_known(name).then_some(Effect::NotYet),
+    }
+}
+
+/// What `listener.name.<listener>.` gives for one listener.
+fn listener_key(name: &str) -> Option<&'static Key> {
+    let at = key::find(BROKER_KEYS, listener_setting(name)?)?;
+    Some(&BROKER_KEYS[at])
+}
+
 /// What follows `listener.name.<listener>.`, and the SASL mechanism if one is named.
 fn listener_setting(name: &str) -> Option<&str> {
     let (_, setting) = name.strip_prefix("listener.name.")?.split_once('.')?;
@@ -158,7 +189,7 @@ fn listener_setting(name: &str) -> Option<&str> {
 
 /// A known name that differs by a slip of the fingers.
 fn similar_name(name: &str) -> Option<&'static str> {
-    let distance = |key: &&key::Key| edit_distance(name.as_bytes(), key.name.as_bytes());
+    let distance = |key: &&Key| edit_distance(name.as_bytes(), key.name.as_bytes());
     let nearest = BROKER_KEYS.iter().min_by_key(distance)?;
     (distance(&nearest) <= 2).then_some(nearest.name)
 }

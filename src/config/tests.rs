@@ -386,6 +386,29 @@ fn what_protects_and_is_not_acted_on_refuses_the_start() {
 }
 
 #[test]
+fn settings_of_one_listener_are_judged_like_those_of_all() {
+    let node = settings_of(NODE).unwrap();
+    let text = node
+        .with(&[
+            ("listener.name.plaintext.ssl.client.auth", "required"),
+            ("listener.name.plaintext.ssl.keystore.password", "hunter2"),
+            ("listener.name.plaintext.max.connections", "5"),
+        ])
+        .unwrap()
+        .explain();
+    let (acts, not_yet) = text.split_once("Known, not acted on yet:").unwrap();
+    assert!(acts.contains("listener.name.plaintext.ssl.client.auth=required"));
+    assert!(acts.contains("listener.name.plaintext.ssl.keystore.password=[hidden]"));
+    assert!(not_yet.contains("listener.name.plaintext.max.connections=5"));
+    let name = "listener.name.plaintext.ssl.engine.factory.class";
+    let asks = node.with(&[(name, "a.b.C")]).unwrap();
+    let refusal = asks.check_protection().unwrap_err().to_string();
+    assert!(refusal.contains(&format!("{name}=a.b.C asks for a protection")));
+    let taken_back = asks.with(&[(name, "")]).unwrap();
+    assert!(taken_back.check_protection().is_ok());
+}
+
+#[test]
 fn unknown_names_warn_and_are_explained() {
     let changes = [
         ("num.partition", "2"),
