@@ -87,7 +87,9 @@ fn hex(value: &Any<'_>) -> String {
         _ => vec![0x82, (len >> 8) as u8, len as u8],
     };
     let mut hex = String::new();
-    let tag = [value.tag().0 as u8];
+    let header = &value.header;
+    let (class, has_parts) = (header.class() as u8, u8::from(header.constructed()));
+    let tag = [(class << 6) | (has_parts << 5) | header.tag().0 as u8];
     for byte in tag.iter().chain(&len_bytes).chain(value.data) {
         let _ = write!(hex, "{byte:02x}");
     }
@@ -114,5 +116,13 @@ mod tests {
             let (_, name) = X509Name::from_der(&bytes).unwrap();
             assert_eq!(of_name(&name), expected);
         }
+    }
+
+    /// AVA.toRFC2253String: what is no text is written as it was encoded.
+    #[test]
+    fn a_value_with_parts_is_written_as_it_is() {
+        let name = b"\x30\x0e\x31\x0c\x30\x0a\x06\x03\x55\x04\x03\x30\x03\x02\x01\x01";
+        let (_, name) = X509Name::from_der(name).unwrap();
+        assert_eq!(of_name(&name), "CN=#3003020101");
     }
 }
