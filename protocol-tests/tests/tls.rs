@@ -1,23 +1,26 @@
 //! SSL listeners through their sockets: records whole, certificates asked for, what is no TLS, and new certificates.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use dohle::clock::Clock;
 use dohle::messages::create_topics_request::CreatableTopic;
 use dohle::messages::fetch_request::{FetchPartition, FetchTopic};
 use dohle::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use dohle::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use dohle::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use dohle::messages::{
-    ApiVersionsRequest, CreateTopicsRequest, FetchRequest, IncrementalAlterConfigsRequest,
-    ProduceRequest, Records, text,
+    ApiVersionsRequest, CreateTopicsRequest, FetchRequest, FetchResponse,
+    IncrementalAlterConfigsRequest, ProduceRequest, Records, text,
 };
 use dohle::record::{BatchBuilder, batches};
 use protocol_tests::{Connection, Node, within};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -87,14 +90,33 @@ impl Authority {
 
 const BOTH: &[&SupportedProtocolVersion] = &[&version::TLS12, &version::TLS13];
 
+/// ApiVersions 0 with the correlation id 7.
+const API_VERSIONS: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff];
+
+impl Identity {
+    /// As a key store.
+    fn store(&self) -> tempfile::NamedTempFile {
+        let store = tempfile::NamedTempFile::new().unwrap();
+        self.write(&store);
+        store
+    }
+
+    fn write(&self, store: &tempfile::NamedTempFile) {
+        let Identity { certificate, key } = self;
+        fs::write(store.path(), format!("{certificate}{key}")).unwrap();
+    }
+
+    fn der(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap()
+    }
+}
+
 /// A node with one SSL listener, its key store in a file.
 async fn start(
     authority: &Authority,
     settings: &[(&str, &str)],
 ) -> (Node, tempfile::NamedTempFile) {
-    let store = tempfile::NamedTempFile::new().unwrap();
-    let Identity { certificate, key } = authority.identity("node");
-    fs::write(store.path(), format!("{certificate}{key}")).unwrap();
+    let store = authority.identity("node").store();
     let path = store.path().display().to_string();
     let mut all = vec![
         ("listeners", "SSL://127.0.0.1:0,CONTROLLER://127.0.0.1:0"),
@@ -110,10 +132,78 @@ async fn start(
     (Node::start_with(&all).await, store)
 }
 
-async fn connect(node: &Node, connector: &TlsConnector) -> std::io::Result<TlsStream<TcpStream>> {
+async fn connect(node: &Node, connector: &TlsConnector) -> io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(node.address()).await?;
-    let name = ServerName::try_from("localhost").unwrap();
-    connector.connect(name, stream).await
+    connector.connect(localhost(), stream).await
+}
+
+fn localhost() -> ServerName<'static> {
+    ServerName::try_from("localhost").unwrap()
+}
+
+/// Keeps what is written until something is to be read, and sends it then, so many bytes at a time.
+struct HeldBack {
+    stream: TcpStream,
+    held: Vec<u8>,
+    piece: usize,
+}
+
+impl AsyncRead for HeldBack {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let HeldBack {
+            stream,
+            held,
+            piece,
+        } = &mut *self;
+        while !held.is_empty() {
+            let piece = &held[..held.len().min(*piece)];
+            let sent = ready!(Pin::new(&mut *stream).poll_write(cx, piece))?;
+            held.drain(..sent);
+        }
+        Pin::new(stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for HeldBack {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.held.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+async fn served(node: &Node, connector: &TlsConnector) -> CertificateDer<'static> {
+    let stream = connect(node, connector).await.unwrap();
+    stream.get_ref().1.peer_certificates().unwrap()[0].clone()
+}
+
+/// Gives the SSL listener another key store.
+async fn give(node: &Node, connector: &TlsConnector, path: &str) -> AlterConfigsResourceResponse {
+    let config = AlterableConfig::default()
+        .with_name(text("listener.name.ssl.ssl.keystore.location"))
+        .with_value(Some(text(path)));
+    let resource = AlterConfigsResource::default()
+        .with_resource_type(4)
+        .with_resource_name(text("1"))
+        .with_configs(vec![config]);
+    let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
+    let mut connection = Connection::over(connect(node, connector).await.unwrap());
+    connection.call(&request, 1).await.responses.remove(0)
 }
 
 async fn is_served(connection: &mut Connection) -> bool {
@@ -154,7 +244,13 @@ async fn produce(connection: &mut Connection, records: Bytes) -> i64 {
     partition.base_offset
 }
 
-async fn fetch(connection: &mut Connection, fetch_offset: i64, bytes: i32) -> Bytes {
+fn batch(value: &[u8]) -> Bytes {
+    let mut batch = BatchBuilder::new();
+    batch.append(Clock::system().now(), None, Some(value));
+    batch.build().bytes
+}
+
+fn fetch_request(fetch_offset: i64, bytes: i32) -> FetchRequest {
     let partitions = vec![FetchPartition {
         fetch_offset,
         partition_max_bytes: bytes,
@@ -165,13 +261,20 @@ async fn fetch(connection: &mut Connection, fetch_offset: i64, bytes: i32) -> By
         partitions,
         ..Default::default()
     }];
-    let request = FetchRequest {
+    FetchRequest {
         min_bytes: 1,
         max_bytes: bytes,
         topics,
         ..Default::default()
-    };
-    let mut answer = connection.call(&request, 12).await;
+    }
+}
+
+async fn fetch(connection: &mut Connection, fetch_offset: i64, bytes: i32) -> Bytes {
+    let request = fetch_request(fetch_offset, bytes);
+    records(connection.call(&request, 12).await)
+}
+
+fn records(mut answer: FetchResponse) -> Bytes {
     match answer.responses.remove(0).partitions.remove(0).records {
         Some(Records::Bytes(records)) => records,
         other => panic!("no records: {other:?}"),
@@ -190,9 +293,7 @@ async fn small_and_large_records_are_read_as_written() {
         }
         for bytes in [1, 100, 16_384, 20_000, 131_072, 1_000_000] {
             let value: Vec<u8> = (0..bytes).map(|n: u32| (n / 3) as u8).collect();
-            let mut batch = BatchBuilder::new();
-            batch.append(Clock::system().now(), None, Some(&value));
-            let offset = produce(&mut connection, batch.build().bytes).await;
+            let offset = produce(&mut connection, batch(&value)).await;
             let read = batches(fetch(&mut connection, offset, 1 << 20).await);
             let batch = read.into_iter().next().unwrap().unwrap();
             batch.check_crc().unwrap();
@@ -203,6 +304,89 @@ async fn small_and_large_records_are_read_as_written() {
         assert!(all.len() > 1_100_000);
         assert!(batches(all).all(|batch| batch.unwrap().check_crc().is_ok()));
     }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn requests_may_come_in_pieces_and_with_the_end_of_the_handshake() {
+    let authority = Authority::new();
+    let (node, _store) = start(&authority, &[]).await;
+    for version in BOTH {
+        for piece in [7, 1_000, usize::MAX] {
+            let stream = TcpStream::connect(node.address()).await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            let stream = HeldBack {
+                stream,
+                held: Vec::new(),
+                piece,
+            };
+            let connector = authority.connector(None, &[version]);
+            let stream = connector.connect(localhost(), stream).await.unwrap();
+            let mut connection = Connection::over(stream);
+            if piece == 7 && *version == &version::TLS12 {
+                create_topic(&mut connection).await;
+            }
+            let records = batch(&vec![7; 20_000]);
+            let offset = produce(&mut connection, records.clone()).await;
+            let read = fetch(&mut connection, offset, 1 << 20).await;
+            assert_eq!(read[61..], records[61..]);
+        }
+    }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn who_reads_late_gets_each_answer_whole_and_in_order() {
+    const ANSWERS: usize = 24;
+    let authority = Authority::new();
+    let (node, _store) = start(&authority, &[]).await;
+    for version in BOTH {
+        let connector = authority.connector(None, &[version]);
+        let mut connection = Connection::over(connect(&node, &connector).await.unwrap());
+        if *version == &version::TLS12 {
+            create_topic(&mut connection).await;
+        }
+        let mut offsets = Vec::new();
+        for byte in [1, 2] {
+            offsets.push(produce(&mut connection, batch(&vec![byte; 900_000])).await);
+        }
+        // More than sockets take: what is encrypted has to wait.
+        for n in 0..ANSWERS {
+            let request = fetch_request(offsets[n % 2], 1);
+            connection.send(&request, 12).await;
+        }
+        for n in 0..ANSWERS {
+            let read = batches(records(connection.receive::<FetchRequest>(12).await));
+            let batch = read.into_iter().next().unwrap().unwrap();
+            batch.check_crc().unwrap();
+            assert_eq!(batch.header.base_offset.0, offsets[n % 2]);
+        }
+    }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn keys_may_change_and_a_goodbye_is_answered() {
+    let authority = Authority::new();
+    let (node, _store) = start(&authority, &[]).await;
+    let connector = authority.connector(None, &[&version::TLS13]);
+    let mut stream = connect(&node, &connector).await.unwrap();
+    for _ in 0..3 {
+        stream.get_mut().1.refresh_traffic_keys().unwrap();
+        stream.write_all(&API_VERSIONS).await.unwrap();
+        let length = stream.read_u32().await.unwrap();
+        let mut answer = vec![0; length as usize];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer[..4], [0, 0, 0, 7]);
+    }
+    // The socket stays open.
+    stream.get_mut().1.send_close_notify();
+    stream.flush().await.unwrap();
+    within("the end", async {
+        let mut rest = Vec::new();
+        assert_eq!(stream.read_to_end(&mut rest).await.unwrap(), 0);
+    })
+    .await;
     node.stop().await;
 }
 
@@ -226,9 +410,8 @@ async fn clients_without_a_certificate_are_refused_where_one_is_required() {
             let mut answered = false;
             // With TLS 1.3 a client learns it only when it reads.
             if let Ok(mut stream) = connect(&node, &connector).await {
-                let request = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff];
                 let mut answer = [0; 8];
-                answered = stream.write_all(&request).await.is_ok()
+                answered = stream.write_all(&API_VERSIONS).await.is_ok()
                     && stream.read_exact(&mut answer).await.is_ok()
                     && answer[4..] == [0, 0, 0, 7];
             }
@@ -281,34 +464,34 @@ async fn a_new_certificate_is_served_once_the_setting_is_given_again() {
     let authority = Authority::new();
     let (node, store) = start(&authority, &[]).await;
     let connector = authority.connector(None, BOTH);
-    let served = async || {
-        let stream = connect(&node, &connector).await.unwrap();
-        stream.get_ref().1.peer_certificates().unwrap()[0].clone()
-    };
-    let before = served().await;
-    let Identity { certificate, key } = authority.identity("later");
-    fs::write(store.path(), format!("{certificate}{key}")).unwrap();
-    let give = async |path: &str| {
-        let config = AlterableConfig::default()
-            .with_name(text("listener.name.ssl.ssl.keystore.location"))
-            .with_value(Some(text(path)));
-        let resource = AlterConfigsResource::default()
-            .with_resource_type(4)
-            .with_resource_name(text("1"))
-            .with_configs(vec![config]);
-        let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
-        let mut connection = Connection::over(connect(&node, &connector).await.unwrap());
-        connection.call(&request, 1).await.responses.remove(0)
-    };
-    let given = give(&store.path().display().to_string()).await;
+    let later = authority.identity("later");
+    later.write(&store);
+    let path = store.path().display().to_string();
+    let given = give(&node, &connector, &path).await;
     assert_eq!(given.error_code, 0, "{:?}", given.error_message);
     within("the new certificate", async {
-        while served().await == before {
+        while served(&node, &connector).await != later.der() {
             tokio::task::yield_now().await;
         }
     })
     .await;
-    let refused = give("/nowhere.pem").await;
+    let refused = give(&node, &connector, "/nowhere.pem").await;
     assert_eq!(refused.error_code, 42, "{:?}", refused.error_message);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_store_that_was_given_counts_after_a_restart_and_the_one_before_may_be_gone() {
+    let authority = Authority::new();
+    let (node, store) = start(&authority, &[]).await;
+    let connector = authority.connector(None, BOTH);
+    let later = authority.identity("later");
+    let other_store = later.store();
+    let path = other_store.path().display().to_string();
+    let given = give(&node, &connector, &path).await;
+    assert_eq!(given.error_code, 0, "{:?}", given.error_message);
+    drop(store);
+    let node = node.restart().await;
+    assert_eq!(served(&node, &connector).await, later.der());
     node.stop().await;
 }
