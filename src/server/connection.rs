@@ -67,7 +67,8 @@ pub(super) struct Limits {
     pub(super) idle_max: Option<Duration>,
 }
 
-/// Serves a connection until it ends; `received` is what it has sent so far. The task may be aborted at any await: effects happen between them.
+/// Serves a connection until it ends; `received` is what it has sent so far. The task may be aborted at any await: effects
+/// happen between them.
 pub(super) async fn serve(
     transport: Transport,
     received: FrameBuffer,
