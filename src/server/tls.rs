@@ -130,6 +130,7 @@ impl TlsStream {
             told?;
             tls.partial = partial;
             if !tls.tls.is_handshaking() {
+                tls.partial.shrink_to_fit();
                 return Ok(tls);
             }
             if taken > HANDSHAKE_BYTES_MAX {
