@@ -1,5 +1,10 @@
 //! SSL listeners through their sockets: records whole, certificates asked for, what is no TLS, and new certificates.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "what makes certificates and connections is part of the tests"
+)]
+
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
