@@ -24,8 +24,9 @@ TITLES = {"dohle": "Dohle", "kafka": "Kafka 4.3.0", "floor": "floor"}
 BOTH = ["dohle", "kafka"]
 # Which are told as a ratio, where both are there.
 RATIOS = [("dohle", "kafka"), ("dohle", "floor")]
-# What was written for a measurement goes soon after it: some write 10 GB in a few seconds.
-SETTINGS = {"log.segment.delete.delay.ms": "1000"}
+# What was written for a measurement goes soon after it: some write 10 GB in a few seconds. A broker that stands still while it is
+# another's turn, or makes 5,000 partitions on one core and sends no heartbeat meanwhile, is not taken for dead.
+SETTINGS = {"log.segment.delete.delay.ms": "1000", "broker.session.timeout.ms": "600000"}
 # One run of a tool may take so long.
 LIMIT = 900
 DELETION_SECONDS = 60
@@ -87,8 +88,15 @@ def running(names, options, settings=()):
             yield nodes
         finally:
             for each in nodes.values():
-                tell_errors(each)
-                each.stop()
+                stop(each)
+
+
+def stop(each):
+    """Also one that stands still."""
+    tell_errors(each)
+    if each.alive():
+        each.process.send_signal(signal.SIGCONT)
+    each.stop()
 
 
 def tell_errors(each):
@@ -103,9 +111,18 @@ def tell_errors(each):
 
 
 def in_turn(nodes, number):
-    """The brokers, and in the other order in each second round."""
+    """The brokers, and in the other order in each second round. The others stand still meanwhile: they share a core, and what one
+    does in the background (a JVM compiles and collects for seconds after a load) is not to be found in another's latency."""
     order = list(nodes.items())
-    return order if number % 2 == 0 else order[::-1]
+    for name, node in order if number % 2 == 0 else order[::-1]:
+        others = [other for other in nodes.values() if other is not node and other.alive()]
+        for other in others:
+            other.process.send_signal(signal.SIGSTOP)
+        try:
+            yield name, node
+        finally:
+            for other in others:
+                other.process.send_signal(signal.SIGCONT)
 
 
 def bench(each, options, *words, limit=LIMIT):
