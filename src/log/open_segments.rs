@@ -24,6 +24,8 @@ const SEGMENTS_MAX: usize = 65_536;
 const SEGMENTS_MIN: usize = 64;
 /// The part of the files that are open that is closed when the process may open no more.
 const MADE_ROOM: usize = 8;
+/// Places in the queue before those of segments that are gone are looked for.
+const PLACES_MIN: usize = 64;
 
 /// The segments with open files, at most so many. One that has not been used since its last turn is closed when
 /// another needs room.
@@ -32,14 +34,35 @@ const MADE_ROOM: usize = 8;
 #[derive(Debug)]
 pub struct OpenSegments {
     limit: usize,
-    queue: Mutex<VecDeque<Weak<Segment>>>,
+    queue: Mutex<Queue>,
+}
+
+/// In the order of their turns. A place keeps the memory of its segment, also of one that is gone.
+#[derive(Debug)]
+struct Queue {
+    places: VecDeque<Weak<Segment>>,
+    /// With so many places those of segments that are gone are given up.
+    tidy_at: usize,
+}
+
+impl Queue {
+    fn push(&mut self, segment: &Arc<Segment>) {
+        if self.places.len() >= self.tidy_at {
+            self.places.retain(|place| place.strong_count() > 0);
+            self.tidy_at = PLACES_MIN.max(2 * self.places.len());
+        }
+        self.places.push_back(Arc::downgrade(segment));
+    }
 }
 
 impl OpenSegments {
     pub fn new(limit: usize) -> OpenSegments {
         OpenSegments {
             limit: limit.max(1),
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue {
+                places: VecDeque::new(),
+                tidy_at: PLACES_MIN,
+            }),
         }
     }
 
@@ -53,12 +76,17 @@ impl OpenSegments {
         OpenSegments::new(quarter.clamp(SEGMENTS_MIN, SEGMENTS_MAX))
     }
 
+    #[cfg(test)]
+    pub(super) fn places(&self) -> usize {
+        lock(&self.queue).places.len()
+    }
+
     /// Closes the files of an eighth of the segments, those that are open for longest.
     fn make_room(&self) {
         let oldest: Vec<Weak<Segment>> = {
             let mut queue = lock(&self.queue);
-            let count = queue.len().div_ceil(MADE_ROOM);
-            queue.drain(..count).collect()
+            let count = queue.places.len().div_ceil(MADE_ROOM);
+            queue.places.drain(..count).collect()
         };
         for segment in oldest.iter().filter_map(Weak::upgrade) {
             segment.close_files();
@@ -75,19 +103,19 @@ impl OpenSegments {
     /// Takes a segment in; returns those that have to make room.
     fn enqueue(&self, segment: &Arc<Segment>) -> Vec<Arc<Segment>> {
         let mut queue = lock(&self.queue);
-        queue.push_back(Arc::downgrade(segment));
+        queue.push(segment);
         let mut unused = Vec::new();
-        let mut turns = 2 * queue.len();
-        while queue.len() > self.limit && turns > 0 {
+        let mut turns = 2 * queue.places.len();
+        while queue.places.len() > self.limit && turns > 0 {
             turns -= 1;
-            let Some(oldest) = queue.pop_front() else {
+            let Some(oldest) = queue.places.pop_front() else {
                 break;
             };
             let Some(oldest) = oldest.upgrade() else {
                 continue;
             };
             if oldest.used.swap(false, Ordering::Relaxed) {
-                queue.push_back(Arc::downgrade(&oldest));
+                queue.push(&oldest);
             } else {
                 unused.push(oldest);
             }
