@@ -7,6 +7,8 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use rustix::fs::FallocateFlags;
+
 #[cfg(test)]
 pub(crate) mod faulty;
 #[cfg(test)]
@@ -17,6 +19,9 @@ const PARTS_MAX: usize = 1024;
 
 /// Parts of so few bytes are written as one piece: to copy them costs less than to have the kernel gather them.
 const JOINED_BYTES_MAX: usize = 1024;
+
+/// The file system's number. (EXT4_SUPER_MAGIC)
+pub(super) const EXT4: u64 = 0xef53;
 
 /// Whether a file that is opened has to exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +50,9 @@ pub trait Fs: fmt::Debug + Send + Sync {
     /// Writes all the parts, one after another, from `position` on. After an error any prefix may be there.
     fn write_at(&self, file: &File, parts: &[IoSlice<'_>], position: u64) -> io::Result<()>;
     fn set_len(&self, file: &File, len: u64) -> io::Result<()>;
+    /// Has blocks set aside for the bytes from `position` to `end`, for a file that grows in small steps; its length stays.
+    /// [`Fs::set_len`] to that length gives back what is not used.
+    fn set_aside(&self, file: &File, position: u64, end: u64) -> io::Result<()>;
     /// Brings the file's bytes and length to the device.
     fn sync(&self, file: &File) -> io::Result<()>;
     /// Brings the names in a directory to the device.
@@ -106,6 +114,21 @@ impl Fs for Disk {
 
     fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
         file.set_len(len)
+    }
+
+    /// On ext4 alone, which else finds a place for each block of 4 kB when it is written. XFS reserves space behind the end by
+    /// itself, and tmpfs would take memory for it.
+    fn set_aside(&self, file: &File, position: u64, end: u64) -> io::Result<()> {
+        if rustix::fs::fstatfs(file)?.f_type as u64 & 0xffff_ffff != EXT4 {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let len = end.saturating_sub(position);
+        Ok(rustix::fs::fallocate(
+            file,
+            FallocateFlags::KEEP_SIZE,
+            position,
+            len,
+        )?)
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {

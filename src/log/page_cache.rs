@@ -128,7 +128,7 @@ fn nowhere() -> Option<&'static File> {
 /// Whether the file's system is one that is known to know `RWF_NOWAIT`.
 #[cfg(test)]
 pub(crate) fn is_of_one_that_tells(file: &File) -> bool {
-    const EXT4_XFS_BTRFS: [u64; 3] = [0xef53, 0x5846_5342, 0x9123_683e];
+    const EXT4_XFS_BTRFS: [u64; 3] = [super::fs::EXT4, 0x5846_5342, 0x9123_683e];
     let found = rustix::fs::fstatfs(file).unwrap().f_type as u64;
     EXT4_XFS_BTRFS.contains(&(found & 0xffff_ffff))
 }

@@ -173,6 +173,10 @@ impl Fs for Faulty {
         self.below().set_len(file, len)
     }
 
+    fn set_aside(&self, file: &File, position: u64, end: u64) -> io::Result<()> {
+        self.below().set_aside(file, position, end)
+    }
+
     fn sync(&self, file: &File) -> io::Result<()> {
         self.check()?;
         let mut state = self.state.lock().unwrap();

@@ -293,6 +293,10 @@ impl Fs for PowerLoss {
         Ok(())
     }
 
+    fn set_aside(&self, file: &File, position: u64, end: u64) -> io::Result<()> {
+        Disk.set_aside(file, position, end)
+    }
+
     fn sync(&self, file: &File) -> io::Result<()> {
         let mut state = self.lock();
         let mut durable = vec![0; file.metadata()?.len() as usize];

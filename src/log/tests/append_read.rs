@@ -1,5 +1,8 @@
 //! Appends and what reads find of them.
 
+use std::os::unix::fs::MetadataExt;
+
+use super::super::fs::EXT4;
 use super::super::fs::faulty::Fault;
 use super::*;
 use crate::record::batch::HEADER_LEN;
@@ -139,6 +142,51 @@ fn files_of_unused_segments_are_closed() {
         append(&log, &batch(1, 1));
         log.truncate_to(Offset(300)).unwrap();
     }
+}
+
+#[test]
+fn segments_that_are_gone_keep_no_place() {
+    let fixture = Fixture::default();
+    let log = fixture.open();
+    for _ in 0..100 {
+        for _ in 0..100 {
+            append(&log, &batch(1, 100));
+        }
+        log.truncate_fully_and_start_at(Offset(0)).unwrap();
+    }
+    let places = fixture.storage.open.places();
+    assert!(places < 200, "{places}");
+}
+
+#[test]
+fn a_segment_that_grows_has_blocks_set_aside_until_it_is_sealed() {
+    let fixture = Fixture::new(LogConfig {
+        segment_bytes: 64 << 20,
+        ..config()
+    });
+    let log = fixture.open();
+    let taken = |name: &str| {
+        let file = std::fs::metadata(fixture.file(name)).unwrap();
+        (file.len(), file.blocks() * 512)
+    };
+    let first = "00000000000000000000.log";
+    for n in 1..=10 {
+        append(&log, &batch(1, 1 << 20));
+        let (len, blocks) = taken(first);
+        assert_eq!(len, log.active().size());
+        if n < 8 {
+            assert!(blocks < len + 65_536, "{blocks} for {len}");
+        }
+    }
+    let (len, blocks) = taken(first);
+    let file = std::fs::File::open(fixture.file(first)).unwrap();
+    if rustix::fs::fstatfs(&file).unwrap().f_type as u64 == EXT4 {
+        assert!(blocks > len + 65_536, "{blocks} for {len}");
+    }
+    log.roll(NOW).unwrap();
+    let (sealed_len, blocks) = taken(first);
+    assert_eq!(sealed_len, len);
+    assert!(blocks <= len + 65_536, "{blocks} for {len}");
 }
 
 #[test]
