@@ -34,6 +34,11 @@ use tracing::{error, info, warn};
 /// Where a node without a settings file keeps its data.
 const DATA_DIR: &str = "dohle-data";
 
+/// Sockets that a thread takes from the kernel at a time when it has nothing else to do, and when it has: what does not fit into
+/// its queue of 256 tasks waits in one that all threads share and rarely look at while their own hold anything.
+const EVENTS_IDLE: usize = 128;
+const EVENTS_BUSY: usize = 32;
+
 /// A Kafka broker in one binary
 #[derive(Parser)]
 #[command(name = "dohle", version)]
@@ -181,6 +186,8 @@ fn serve(serve: &Serve, started: Instant) -> Result<(), Box<dyn Error>> {
     let workers = cores.min(usize::try_from(threads).unwrap_or(1));
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(workers)
+        .max_io_events_per_tick(EVENTS_IDLE)
+        .max_io_events_per_busy_tick(EVENTS_BUSY)
         .enable_all()
         .build()?;
     runtime.block_on(run(settings, started))

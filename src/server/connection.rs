@@ -33,7 +33,7 @@ const REQUESTS_IN_FLIGHT_MAX: usize = 256;
 const ANSWERS_BYTES_MAX: usize = 1024 * 1024;
 
 /// Bytes taken off the socket before others get their turn.
-const READ_BYTES_PER_TURN: usize = 256 * 1024;
+const READ_BYTES_PER_TURN: usize = 512 * 1024;
 
 /// An idle time that no connection reaches.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
