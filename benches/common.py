@@ -78,12 +78,13 @@ def node(name, folder, options, settings=()):
 
 
 @contextlib.contextmanager
-def running(names, options, settings=()):
-    """Brokers of these names, started, by name. However it ends, they are stopped then and their data is gone."""
+def running(names, options, settings=(), prepare=lambda node: None):
+    """Brokers of these names, prepared and started, by name. However it ends, they are stopped then and their data is gone."""
     with tempfile.TemporaryDirectory(prefix="dohle-benches-", dir=options.work, ignore_cleanup_errors=True) as folder:
         nodes = {name: node(name, pathlib.Path(folder), options, settings) for name in names}
         try:
             for each in nodes.values():
+                prepare(each)
                 each.start()
             yield nodes
         finally:
