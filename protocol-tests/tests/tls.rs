@@ -25,6 +25,7 @@ use dohle::messages::{
 use dohle::record::{BatchBuilder, batches};
 use protocol_tests::{Connection, Node, within};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use tempfile::NamedTempFile;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -100,13 +101,13 @@ const API_VERSIONS: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff
 
 impl Identity {
     /// As a key store.
-    fn store(&self) -> tempfile::NamedTempFile {
-        let store = tempfile::NamedTempFile::new().unwrap();
+    fn store(&self) -> NamedTempFile {
+        let store = NamedTempFile::new().unwrap();
         self.write(&store);
         store
     }
 
-    fn write(&self, store: &tempfile::NamedTempFile) {
+    fn write(&self, store: &NamedTempFile) {
         let Identity { certificate, key } = self;
         fs::write(store.path(), format!("{certificate}{key}")).unwrap();
     }
@@ -117,10 +118,7 @@ impl Identity {
 }
 
 /// A node with one SSL listener, its key store in a file.
-async fn start(
-    authority: &Authority,
-    settings: &[(&str, &str)],
-) -> (Node, tempfile::NamedTempFile) {
+async fn start(authority: &Authority, settings: &[(&str, &str)]) -> (Node, NamedTempFile) {
     let store = authority.identity("node").store();
     let path = store.path().display().to_string();
     let mut all = vec![
@@ -209,6 +207,13 @@ async fn give(node: &Node, connector: &TlsConnector, path: &str) -> AlterConfigs
     let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
     let mut connection = Connection::over(connect(node, connector).await.unwrap());
     connection.call(&request, 1).await.responses.remove(0)
+}
+
+/// Likewise one that it takes.
+async fn give_store(node: &Node, connector: &TlsConnector, store: &NamedTempFile) {
+    let path = store.path().display().to_string();
+    let given = give(node, connector, &path).await;
+    assert_eq!(given.error_code, 0, "{:?}", given.error_message);
 }
 
 async fn is_served(connection: &mut Connection) -> bool {
@@ -471,9 +476,7 @@ async fn a_new_certificate_is_served_once_the_setting_is_given_again() {
     let connector = authority.connector(None, BOTH);
     let later = authority.identity("later");
     later.write(&store);
-    let path = store.path().display().to_string();
-    let given = give(&node, &connector, &path).await;
-    assert_eq!(given.error_code, 0, "{:?}", given.error_message);
+    give_store(&node, &connector, &store).await;
     within("the new certificate", async {
         while served(&node, &connector).await != later.der() {
             tokio::task::yield_now().await;
@@ -492,9 +495,7 @@ async fn a_store_that_was_given_counts_after_a_restart_and_the_one_before_may_be
     let connector = authority.connector(None, BOTH);
     let later = authority.identity("later");
     let other_store = later.store();
-    let path = other_store.path().display().to_string();
-    let given = give(&node, &connector, &path).await;
-    assert_eq!(given.error_code, 0, "{:?}", given.error_message);
+    give_store(&node, &connector, &other_store).await;
     drop(store);
     let node = node.restart().await;
     assert_eq!(served(&node, &connector).await, later.der());

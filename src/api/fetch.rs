@@ -190,7 +190,7 @@ impl Fetching {
             .collect();
         let partitions = self.targets.iter().map(Target::partition);
         self.session
-            .watch(partitions.map(|partition| partition.map(|partition| &**partition)));
+            .watch(partitions.map(|partition| partition.map(Arc::as_ref)));
     }
 
     /// `None` where a look-up would have to wait for the disk.

@@ -365,13 +365,7 @@ impl<'a> Writer<'a> {
             task.meter
                 .failed(slot, "not answered in time", self.room.taken());
         }
-        Ok(match &task.pace {
-            Pace::Unlimited => 0,
-            Pace::Open(schedule) => schedule
-                .due(task.until - 1)
-                .min(task.limit)
-                .saturating_sub(self.sent),
-        })
+        Ok(task.unsent(self.sent))
     }
 
     fn send(&mut self, intended: u64, stop: &AtomicBool) -> Result<(), Failure> {

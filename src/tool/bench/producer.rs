@@ -39,6 +39,19 @@ pub(super) struct Task {
     pub limit: u64,
 }
 
+impl Task {
+    /// How many records were due until its end and are not among those `sent`.
+    pub(super) fn unsent(&self, sent: u64) -> u64 {
+        match &self.pace {
+            Pace::Unlimited => 0,
+            Pace::Open(schedule) => {
+                let due = schedule.due(self.until - 1).min(self.limit);
+                due.saturating_sub(sent)
+            }
+        }
+    }
+}
+
 /// See the module.
 pub(super) struct Lane {
     plan: Arc<Plan>,
@@ -209,13 +222,7 @@ impl Lane {
                 .map_err(|error| io(&self.address, error))?;
             self.take_answers(task, slot)?;
         }
-        Ok(match &task.pace {
-            Pace::Unlimited => 0,
-            Pace::Open(schedule) => schedule
-                .due(task.until - 1)
-                .min(task.limit)
-                .saturating_sub(self.sent),
-        })
+        Ok(task.unsent(self.sent))
     }
 
     /// Makes the requests that are due and have room; returns when there may be more to do, as far as that is known.
