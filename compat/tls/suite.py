@@ -1,4 +1,4 @@
-"""SSL listeners with the clients that people have: Kafka's own tools, kcat and openssl; PEM and PKCS12; with and without
+"""SSL listeners with the clients that people have: Kafka's own tools, kcat and openssl; PEM, PKCS12 and JKS; with and without
 certificates of clients; new certificates without a restart. openssl and keytool make the certificates at each run.
 """
 import re
@@ -12,13 +12,15 @@ from harness.process import call, must, until
 BROKER = False
 LIMIT = 300
 PASSWORD = "suite-secret"
+KEY_PASSWORD = "key-secret"
 RECORDS = 20_000
 
 
 def run(suite):
     tests = Tests(suite)
     for name in ("kcat_pem tools_pkcs12 perf_tools tls12 large_messages mutual_pkcs12 mutual_pem mutual_without_certificate "
-                 "mutual_by_another_authority plaintext_client new_certificate_by_configs new_certificate_in_file").split():
+                 "mutual_by_another_authority jks jks_keys_of_two_kinds plaintext_client new_certificate_by_configs "
+                 "new_certificate_in_file").split():
         suite.case(name, getattr(tests, name))
 
 
@@ -35,13 +37,13 @@ class Tests:
         self.suite = suite
         self.folder = suite.work / "certificates"
         self.make_certificates()
-        self.plain, self.ssl, self.mutual, controller = (f"127.0.0.1:{port}" for port in broker.free_ports(4))
-        listeners = f"PLAINTEXT://{self.plain},SSL://{self.ssl},MUTUAL://{self.mutual}"
+        self.plain, self.ssl, self.mutual, self.jks_address, controller = (f"127.0.0.1:{port}" for port in broker.free_ports(5))
+        listeners = f"PLAINTEXT://{self.plain},SSL://{self.ssl},MUTUAL://{self.mutual},JKS://{self.jks_address}"
         self.broker = suite.new_broker(settings={
             "listeners": f"{listeners},CONTROLLER://{controller}",
             "controller.quorum.voters": f"1@{controller}",
             "advertised.listeners": listeners,
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SSL:SSL,MUTUAL:SSL,CONTROLLER:PLAINTEXT",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SSL:SSL,MUTUAL:SSL,JKS:SSL,CONTROLLER:PLAINTEXT",
             "listener.name.ssl.ssl.keystore.type": "PEM",
             "listener.name.ssl.ssl.keystore.location": f"{self.folder}/server.pem",
             **({} if suite.kind == "kafka" else {"listener.name.ssl.ssl.key.password": PASSWORD}),
@@ -51,6 +53,11 @@ class Tests:
             "listener.name.mutual.ssl.truststore.location": f"{self.folder}/trust.p12",
             "listener.name.mutual.ssl.truststore.password": PASSWORD,
             "listener.name.mutual.ssl.client.auth": "required",
+            "listener.name.jks.ssl.keystore.location": f"{self.folder}/server.jks",
+            "listener.name.jks.ssl.keystore.password": PASSWORD,
+            "listener.name.jks.ssl.key.password": KEY_PASSWORD,
+            "listener.name.jks.ssl.truststore.location": f"{self.folder}/trust.jks",
+            "listener.name.jks.ssl.client.auth": "requested",
             "ssl.principal.mapping.rules": "RULE:^CN=(.*?),.*$/$1/L,DEFAULT",
         })
         self.broker.port = int(self.plain.rsplit(":", 1)[1])
@@ -64,7 +71,8 @@ class Tests:
     # ---- what the clients are given
 
     def make_certificates(self):
-        """Two authorities; a PEM file (with an encrypted key) and a PKCS12 store for the broker, and the same for a client."""
+        """Two authorities; a PEM file (with an encrypted key), a PKCS12 and a JKS store for the broker; PEM and PKCS12 for a
+        client."""
         self.folder.mkdir()
         (self.folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1")
         for authority in ("ca", "other"):
@@ -83,6 +91,13 @@ class Tests:
                              "-out mutual.crt")
         keytool(self.folder, "-importcert -alias ca -file ca.pem -keystore server.p12")
         keytool(self.folder, "-importcert -alias server -file mutual.crt -keystore server.p12")
+        self.sign("rsa", "/CN=localhost", "ca")
+        openssl(self.folder, f"pkcs12 -export -in rsa.crt -inkey rsa.key -certfile ca.pem -name rsa "
+                             f"-passout pass:{PASSWORD} -out rsa.p12")
+        for alias, store in (("server", "server.p12"), ("rsa", "rsa.p12")):
+            must(f"keytool -importkeystore -noprompt -srckeystore {store} -srcstorepass {PASSWORD} -srcalias {alias} -destkeystore "
+                 f"server.jks -deststoretype JKS -deststorepass {PASSWORD} -destkeypass {KEY_PASSWORD}".split(), 60, cwd=self.folder)
+        keytool(self.folder, "-importcert -alias ca -file ca.pem -keystore trust.jks -storetype JKS")
 
     def sign(self, name, subject, authority):
         openssl(self.folder, f"req -newkey rsa:2048 -nodes -subj {subject} -keyout {name}.key -out {name}.csr")
@@ -179,6 +194,19 @@ class Tests:
     def mutual_by_another_authority(self):
         kcat, how = self.kcat(self.mutual, "stranger")
         kcat("-L", *how, ok=False)
+
+    def jks(self):
+        self.console(self.jks_address, self.known)
+        self.exchange(self.jks_address, "client")
+        kcat, how = self.kcat(self.jks_address, "stranger")
+        kcat("-L", *how, ok=False)
+
+    def jks_keys_of_two_kinds(self):
+        for algorithm, expected in (("ECDSA+SHA256", "ECDSA"), ("RSA-PSS+SHA256", "RSA-PSS")):
+            result = call(["openssl", "s_client", "-sigalgs", f"{algorithm}:RSA+SHA256", "-CAfile", self.folder / "ca.pem",
+                           "-connect", self.jks_address], 20)
+            text = result.output.decode()
+            assert f"Peer signature type: {expected}\n" in text and "Verify return code: 0" in text, text[-500:]
 
     def plaintext_client(self):
         request = struct.pack(">ihhih", 10, 18, 0, 7, -1)

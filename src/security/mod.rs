@@ -5,7 +5,10 @@
 mod certificates;
 mod cipher_suites;
 mod distinguished_name;
+mod jks;
+mod key_manager;
 mod pem;
+mod pkcs12;
 mod principal;
 mod ssl;
 mod stores;

@@ -11,11 +11,11 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use rustls::pki_types::CertificateDer;
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tracing::{error, info, warn};
 
 use super::certificates::{TrustedClients, Unusable};
 use super::cipher_suites::{cipher_suites, is_context, protocols};
+use super::key_manager::KeyManager;
 use super::principal::{InvalidRule, KafkaPrincipal, NoMatchingRule, SslPrincipalMapper};
 use super::stores;
 use crate::config::{
@@ -69,7 +69,7 @@ impl SslState {
     fn open(listener: &str, settings: SslSettings) -> Result<SslState, Error> {
         // Before the files themselves: what comes in between is read once more.
         let files = stamps(&settings);
-        let identity = stores::identity(&settings)?.ok_or(Error::NoKeyStore)?;
+        let identities = stores::identities(&settings)?;
         if !is_context(&settings.protocol) {
             return Err(Error::UnknownProtocol(settings.protocol));
         }
@@ -95,11 +95,11 @@ impl SslState {
                 Arc::new(TrustedClients::new(trusted, auth == ClientAuth::Required)?)
             }
         };
-        let key = CertifiedKey::from_der(identity.chain, identity.key, &provider)?;
+        let keys = KeyManager::new(listener, identities, &provider)?;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions.usable)?
             .with_client_cert_verifier(verifier)
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
+            .with_cert_resolver(Arc::new(keys));
         config.ignore_client_order = !settings.cipher_suites.is_empty();
         Ok(SslState {
             config: Arc::new(config),

@@ -1,19 +1,19 @@
-//! What key stores and trust stores hold: PEM in settings or files, PKCS#12 files.
+//! What key stores and trust stores hold: PEM in settings or files, JKS and PKCS12 files.
 //! (DefaultSslEngineFactory: createKeystore, createTruststore, PemStore, FileBasedStore)
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use p12_keystore::{KeyStore as Pkcs12, KeyStoreEntry, Pkcs12ImportPolicy};
 use rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
 };
 
 use super::pem::{self, Block};
+use super::{jks, pkcs12};
 use crate::config::{SslSettings, StoreSettings};
 
-/// The first bytes of a file that keytool wrote with `-storetype JKS`.
-const JKS_MAGIC: [u8; 4] = [0xfe, 0xed, 0xfe, 0xed];
+/// The first bytes of a file that keytool wrote with `-storetype JCEKS`.
+const JCEKS_MAGIC: [u8; 4] = [0xce, 0xce, 0xce, 0xce];
 
 /// A store has a few thousand bytes. What is larger is none, and may be read where others wait for it.
 const STORE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -37,28 +37,52 @@ pub enum Error {
     KeyPasswordMissing { place: String },
     #[error("{place}: the private key cannot be decrypted with ssl.key.password: {reason}")]
     KeyUndecipherable { place: String, reason: String },
-    #[error(
-        "{path}: a JKS file, which Dohle does not read; convert it: keytool -importkeystore -srckeystore {path} \
-         -destkeystore {path}.p12 -deststoretype PKCS12"
-    )]
-    Jks { path: PathBuf },
+    #[error("{path}: a JKS store that cannot be read: {source}")]
+    Jks { path: PathBuf, source: jks::Error },
+    #[error("{path}: the private key of {alias} cannot be recovered: {source}")]
+    KeyUnrecoverable {
+        path: PathBuf,
+        alias: String,
+        source: jks::Error,
+    },
     #[error("{path}: no PKCS12 store, or another password: {source}")]
     Pkcs12 {
         path: PathBuf,
         source: p12_keystore::error::Error,
     },
-    #[error("a store of type {0}: Dohle reads PEM and PKCS12")]
+    #[error(
+        "{path}: a store of type JCEKS, which Dohle does not read; convert it: keytool -importkeystore -srckeystore {path} \
+         -srcstoretype JCEKS -destkeystore {path}.p12 -deststoretype PKCS12, and name that, with PKCS12 as the type"
+    )]
+    Jceks { path: PathBuf },
+    #[error("a store of type {0}: Dohle reads JKS, PEM and PKCS12")]
     UnknownType(String),
 }
 
 /// A private key with its certificate and those that lead to the authority.
 pub(super) struct Identity {
+    pub(super) alias: String,
     pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) key: PrivateKeyDer<'static>,
 }
 
-/// What `ssl.keystore.*` names; `None` where nothing is set.
-pub(super) fn identity(ssl: &SslSettings) -> Result<Option<Identity>, Error> {
+/// What a file of one of Java's formats holds by one name.
+pub(super) struct Entry {
+    pub(super) alias: String,
+    /// `None` for a certificate that is trusted.
+    pub(super) key: Option<StoredKey>,
+    /// The certificate of the key and those that lead to the authority; or the trusted one.
+    pub(super) chain: Vec<CertificateDer<'static>>,
+}
+
+pub(super) enum StoredKey {
+    Plain(PrivatePkcs8KeyDer<'static>),
+    /// As JKS protects it, each key by a password of its own.
+    Protected(Vec<u8>),
+}
+
+/// The keys that `ssl.keystore.*` names; none where nothing is set.
+pub(super) fn identities(ssl: &SslSettings) -> Result<Vec<Identity>, Error> {
     let StoreSettings {
         kind,
         location,
@@ -101,25 +125,19 @@ pub(super) fn identity(ssl: &SslSettings) -> Result<Option<Identity>, Error> {
                 "ssl.keystore.key",
                 key_password,
             )?;
-            identity_of(chain, key, "ssl.keystore.certificate.chain").map(Some)
+            pem_identity(chain, key, "ssl.keystore.certificate.chain")
         }
-        (_, _, None) => Ok(None),
+        (_, _, None) => Ok(Vec::new()),
         (_, _, Some(path)) if is_pem => {
             let place = path.display().to_string();
             let blocks = pem_blocks(&String::from_utf8_lossy(&read(path)?), &place)?;
             let key = private_key(&blocks, &place, key_password)?;
-            identity_of(certificates(&blocks), key, &place).map(Some)
+            pem_identity(certificates(&blocks), key, &place)
         }
         (_, _, Some(path)) => {
-            let store = pkcs12(kind, path, password.as_deref())?;
-            let place = path.display().to_string();
-            let found = store.private_key_chain();
-            let (_, found) = found.ok_or_else(|| Error::NoKey {
-                place: place.clone(),
-            })?;
-            let chain = found.certs().iter().map(der).collect();
-            let key = PrivatePkcs8KeyDer::from(found.key().as_der().to_vec());
-            identity_of(chain, key.into(), &place).map(Some)
+            let entries = entries(kind, path, password.as_deref())?;
+            let key_password = key_password.or(password.as_deref()).unwrap_or_default();
+            recovered(entries, path, key_password)
         }
     }
 }
@@ -163,15 +181,10 @@ pub(super) fn trusted(ssl: &SslSettings) -> Result<Option<Vec<CertificateDer<'st
             (place, certificates(&blocks))
         }
         (None, Some(path)) => {
-            let store = pkcs12(kind, path, password.as_deref())?;
             // Of a key its own certificate is trusted. (sun.security.validator.TrustStoreUtil)
-            let of_entry = |(_, entry): (&String, &KeyStoreEntry)| match entry {
-                KeyStoreEntry::Certificate(certificate) => Some(der(certificate)),
-                KeyStoreEntry::PrivateKeyChain(chain) => chain.certs().first().map(der),
-                KeyStoreEntry::Secret(_) => None,
-            };
-            let trusted = store.entries().filter_map(of_entry).collect();
-            (path.display().to_string(), trusted)
+            let entries = entries(kind, path, password.as_deref())?.into_iter();
+            let trusted = entries.filter_map(|entry| entry.chain.into_iter().next());
+            (path.display().to_string(), trusted.collect())
         }
     };
     match trusted.is_empty() {
@@ -180,16 +193,20 @@ pub(super) fn trusted(ssl: &SslSettings) -> Result<Option<Vec<CertificateDer<'st
     }
 }
 
-fn identity_of(
+fn pem_identity(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     place: &str,
-) -> Result<Identity, Error> {
+) -> Result<Vec<Identity>, Error> {
     match chain.is_empty() {
         true => Err(Error::NoCertificate {
             place: place.to_owned(),
         }),
-        false => Ok(Identity { chain, key }),
+        false => Ok(vec![Identity {
+            alias: "kafka".to_owned(),
+            chain,
+            key,
+        }]),
     }
 }
 
@@ -251,24 +268,56 @@ fn private_key(
     })
 }
 
-/// A store that Java takes for `kind`: its JKS reads PKCS12 files as well. (sun.security.provider.DualFormatJKS)
-fn pkcs12(kind: &str, path: &Path, password: Option<&str>) -> Result<Pkcs12, Error> {
-    if !matches!(kind, "PKCS12" | "JKS") {
-        return Err(Error::UnknownType(kind.to_owned()));
+/// The entries of a file of one of Java's formats. Which one it is shows the file: Java reads JKS and PKCS12 by the name of
+/// either. (sun.security.util.KeyStoreDelegator)
+fn entries(kind: &str, path: &Path, password: Option<&str>) -> Result<Vec<Entry>, Error> {
+    let jceks = || Error::Jceks { path: path.into() };
+    match kind {
+        "JKS" | "PKCS12" => {}
+        "JCEKS" => return Err(jceks()),
+        _ => return Err(Error::UnknownType(kind.to_owned())),
     }
     let bytes = read(path)?;
-    if bytes.starts_with(&JKS_MAGIC) {
-        return Err(Error::Jks { path: path.into() });
-    }
-    let policy = Pkcs12ImportPolicy::Strict;
-    Pkcs12::from_pkcs12(&bytes, password.unwrap_or_default(), policy).map_err(|source| {
-        Error::Pkcs12 {
+    match bytes.first_chunk() {
+        Some(&jks::MAGIC) => jks::entries(&bytes, password).map_err(|source| Error::Jks {
             path: path.into(),
             source,
+        }),
+        Some(&JCEKS_MAGIC) => Err(jceks()),
+        _ => {
+            let entries = pkcs12::entries(&bytes, password.unwrap_or_default());
+            entries.map_err(|source| Error::Pkcs12 {
+                path: path.into(),
+                source,
+            })
         }
-    })
+    }
 }
 
-fn der(certificate: &p12_keystore::Certificate) -> CertificateDer<'static> {
-    CertificateDer::from(certificate.as_der().to_vec())
+/// The keys of a file. As in Java, all of them have one password.
+fn recovered(entries: Vec<Entry>, path: &Path, password: &str) -> Result<Vec<Identity>, Error> {
+    let mut identities = Vec::new();
+    for Entry { alias, key, chain } in entries {
+        let key = match key {
+            None => continue,
+            Some(StoredKey::Plain(key)) => key,
+            Some(StoredKey::Protected(key)) => {
+                jks::recover(&key, password).map_err(|source| Error::KeyUnrecoverable {
+                    path: path.into(),
+                    alias: alias.clone(),
+                    source,
+                })?
+            }
+        };
+        if !chain.is_empty() {
+            let key = key.into();
+            identities.push(Identity { alias, chain, key });
+        }
+    }
+    match identities.is_empty() {
+        true => Err(Error::NoKey {
+            place: path.display().to_string(),
+        }),
+        false => Ok(identities),
+    }
 }

@@ -1,14 +1,18 @@
-//! Stores as openssl and keytool write them (the password of all is `fixture-secret`), and listeners made of them.
+//! Stores as openssl and keytool write them (the password of all is `fixture-secret`), and listeners made of them. The JKS files
+//! are those of `testdata/jks.sh`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
+use rustls::{SignatureAlgorithm, SignatureScheme};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::pem;
+use super::key_manager::KeyManager;
 use super::ssl::{Error, SslListener, SslState, check_ssl};
-use crate::config::Settings;
+use super::{pem, stores};
+use crate::config::{Settings, SslSettings};
 
 const PASSWORD: &str = "fixture-secret";
 
@@ -103,16 +107,136 @@ fn pkcs12_is_read_as_keytool_and_openssl_write_it() {
     }
 }
 
+/// The subjects of the chain for a key of each kind.
+fn keys(ssl: &SslSettings) -> Result<String, Error> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let keys = KeyManager::new("SSL", stores::identities(ssl)?, &provider)?;
+    let ecdsa = SignatureScheme::ECDSA_NISTP256_SHA256;
+    let rsa = SignatureScheme::RSA_PSS_SHA256;
+    let kinds = [
+        ("EC", SignatureAlgorithm::ECDSA, ecdsa),
+        ("RSA", SignatureAlgorithm::RSA, rsa),
+    ];
+    let chains = kinds.into_iter().filter_map(|(kind, algorithm, scheme)| {
+        let key = keys.choose(&[scheme]).unwrap();
+        let chain = || format!("{kind}: {}", subjects(&key.cert).join(" "));
+        (key.key.algorithm() == algorithm).then(chain)
+    });
+    Ok(chains.collect::<Vec<_>>().join("; "))
+}
+
+fn trusted(ssl: &SslSettings) -> Result<String, Error> {
+    let mut subjects = subjects(&stores::trusted(ssl)?.unwrap());
+    subjects.sort();
+    Ok(subjects.join(" "))
+}
+
+fn subjects(certificates: &[CertificateDer<'_>]) -> Vec<String> {
+    let subject = |der| {
+        X509Certificate::from_der(der)
+            .unwrap()
+            .1
+            .subject
+            .to_string()
+    };
+    certificates.iter().map(|der| subject(der)).collect()
+}
+
+/// The file is made by `protocol-tests/record/Stores.java`.
 #[test]
-fn jks_is_refused_with_the_way_out() {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(file.path(), [0xfe, 0xed, 0xfe, 0xed, 0, 0, 0, 2]).unwrap();
-    let path = file.path().display().to_string();
-    let refused = refusal(&[
-        ("ssl.keystore.location", &path),
+fn stores_hold_what_java_reads_in_them() {
+    let mut refused = 0;
+    for line in include_str!("testdata/stores.tsv").lines() {
+        let [what, file, kind, password, key_password, expected] =
+            line.split('\t').collect::<Vec<_>>()[..]
+        else {
+            continue;
+        };
+        let ssl = settings(&[
+            (&format!("ssl.{what}.type"), kind),
+            (&format!("ssl.{what}.location"), &fixture(file)),
+            (&format!("ssl.{what}.password"), password),
+            ("ssl.key.password", key_password),
+        ]);
+        let ssl = ssl.ssl("SSL").unwrap();
+        let found = match what {
+            "keystore" => keys(&ssl),
+            _ => trusted(&ssl),
+        };
+        match found {
+            Ok(found) => assert_eq!(found, expected, "{line}"),
+            Err(error) => {
+                // A listener without a key is one that Kafka starts.
+                let is_refused = expected.starts_with("refused: ") || expected.is_empty();
+                assert!(is_refused, "{line}: {error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0);
+}
+
+#[test]
+fn of_a_jks_file_the_password_of_keys_may_be_another() {
+    let path = fixture("keytool-keypass.jks");
+    let given = [
+        ("ssl.keystore.location", &*path),
+        ("ssl.keystore.password", PASSWORD),
+        ("ssl.key.password", "Schlüssel-2"),
+    ];
+    assert!(open(&given).is_ok());
+    let missing = refusal(&given[..2]);
+    assert!(missing.contains("private key of own"), "{missing}");
+    assert!(missing.contains("ssl.key.password"), "{missing}");
+    let mut wrong = given;
+    wrong[1].1 = "wrong";
+    let refused = refusal(&wrong);
+    assert!(refused.contains("the password is another"), "{refused}");
+}
+
+#[test]
+fn a_key_that_cannot_be_used_is_passed_over_while_there_is_another() {
+    let ssl = settings(&[
+        ("ssl.keystore.location", &fixture("keytool-keystore.jks")),
         ("ssl.keystore.password", PASSWORD),
     ]);
-    assert!(refused.contains("keytool -importkeystore"), "{refused}");
+    let ssl = ssl.ssl("SSL").unwrap();
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let with_another_certificate = || {
+        let mut identities = stores::identities(&ssl).unwrap();
+        let by_alias = |alias| {
+            identities
+                .iter()
+                .position(|one| one.alias == alias)
+                .unwrap()
+        };
+        let (rsa, ec) = (by_alias("rsa"), by_alias("server-2025"));
+        identities[ec].chain = identities[rsa].chain.clone();
+        (identities, ec)
+    };
+    let (identities, _) = with_another_certificate();
+    let keys = KeyManager::new("SSL", identities, &provider).unwrap();
+    let key = keys.choose(&[SignatureScheme::ECDSA_NISTP256_SHA256]);
+    assert_eq!(subjects(&key.unwrap().cert), ["CN=server-2024"]);
+    let (mut identities, ec) = with_another_certificate();
+    let alone = vec![identities.swap_remove(ec)];
+    assert!(KeyManager::new("SSL", alone, &provider).is_err());
+}
+
+#[test]
+fn jceks_is_refused_with_the_way_out() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), [0xce, 0xce, 0xce, 0xce, 0, 0, 0, 2]).unwrap();
+    let path = file.path().display().to_string();
+    for kind in ["JKS", "jceks"] {
+        let refused = refusal(&[
+            ("ssl.keystore.type", kind),
+            ("ssl.keystore.location", &path),
+            ("ssl.keystore.password", PASSWORD),
+        ]);
+        assert!(refused.contains("type JCEKS"), "{refused}");
+        assert!(refused.contains("keytool -importkeystore"), "{refused}");
+    }
 }
 
 #[test]
