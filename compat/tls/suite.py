@@ -53,6 +53,7 @@ class Tests:
             "listener.name.mutual.ssl.truststore.location": f"{self.folder}/trust.p12",
             "listener.name.mutual.ssl.truststore.password": PASSWORD,
             "listener.name.mutual.ssl.client.auth": "required",
+            "listener.name.jks.ssl.keystore.type": "JKS",
             "listener.name.jks.ssl.keystore.location": f"{self.folder}/server.jks",
             "listener.name.jks.ssl.keystore.password": PASSWORD,
             "listener.name.jks.ssl.key.password": KEY_PASSWORD,
