@@ -37,6 +37,7 @@ mod recovery;
 mod retention;
 mod scan;
 mod segment;
+mod segment_blocks;
 mod segment_indexes;
 mod segment_trust;
 pub(crate) mod snapshots;

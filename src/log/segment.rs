@@ -7,7 +7,6 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -34,15 +33,6 @@ pub(crate) const DELETED: &str = "deleted";
 /// Bytes that one look-up reads at a time.
 pub(super) const LOOKUP_BYTES: usize = 4096;
 
-/// What is set aside at a time for a segment that grows: this part of what it has, so many bytes at least and at most.
-const ASIDE_PART: u64 = 8;
-const ASIDE_MIN: u64 = 1 << 20;
-const ASIDE_MAX: u64 = 8 << 20;
-/// What a file may have beyond its bytes before that is given back: its last block, and where its blocks are.
-const ASIDE_LEFT: u64 = 64 << 10;
-/// The unit of `st_blocks`.
-const BLOCK: u64 = 512;
-
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Segment {
@@ -50,7 +40,7 @@ pub(crate) struct Segment {
     pub(super) base_offset: Offset,
     pub(super) size: AtomicU64,
     /// Up to where blocks were set aside for the file; `u64::MAX` once that has failed.
-    aside: AtomicU64,
+    pub(super) aside: AtomicU64,
     pub(super) log: ArcSwapOption<File>,
     pub(super) offsets: Mutex<Slot<OffsetEntry>>,
     pub(super) times: Mutex<Slot<TimeEntry>>,
@@ -217,34 +207,6 @@ impl Segment {
             .fs
             .write_at(&file, parts, position)
             .map_err(self.io(LOG_SUFFIX))
-    }
-
-    /// Has blocks set aside for what is about to be written from `position` to `end`, and for what will follow, once the
-    /// segment shows that it gets much. Where that is not to be had the file grows as any other does.
-    fn set_aside(&self, file: &File, position: u64, end: u64) {
-        let ahead = (end / ASIDE_PART).min(ASIDE_MAX);
-        if end <= self.aside.load(Ordering::Relaxed) || ahead < ASIDE_MIN {
-            return;
-        }
-        let aside = match self.home.fs.set_aside(file, position, end + ahead) {
-            Ok(()) => end + ahead,
-            Err(_) => u64::MAX,
-        };
-        self.aside.store(aside, Ordering::Relaxed);
-    }
-
-    /// Gives back the blocks that were set aside and not used, by this process or by one that had no time to.
-    fn give_back(self: &Arc<Self>) -> Result<(), Error> {
-        if self.size() < ASIDE_PART * ASIDE_MIN {
-            return Ok(());
-        }
-        let file = self.file()?;
-        let taken = file.metadata().map_err(self.io(LOG_SUFFIX))?.blocks() * BLOCK;
-        if taken > self.size() + ASIDE_LEFT {
-            let given = self.home.fs.set_len(&file, self.size());
-            given.map_err(self.io(LOG_SUFFIX))?;
-        }
-        Ok(())
     }
 
     /// Lets readers see the file up to `size`.
