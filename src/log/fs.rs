@@ -4,7 +4,7 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
 use rustix::fs::FallocateFlags;
@@ -22,6 +22,10 @@ const JOINED_BYTES_MAX: usize = 1024;
 
 /// The file system's number. (EXT4_SUPER_MAGIC)
 pub(super) const EXT4: u64 = 0xef53;
+/// The unit of `st_blocks`.
+const STAT_BLOCK: u64 = 512;
+/// What a file may have beyond its bytes before that is given back: its last block, and where its blocks are.
+const LEFT_MAX: u64 = 64 << 10;
 
 /// Whether a file that is opened has to exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +55,10 @@ pub trait Fs: fmt::Debug + Send + Sync {
     fn write_at(&self, file: &File, parts: &[IoSlice<'_>], position: u64) -> io::Result<()>;
     fn set_len(&self, file: &File, len: u64) -> io::Result<()>;
     /// Has blocks set aside for the bytes from `position` to `end`, for a file that grows in small steps; its length stays.
-    /// [`Fs::set_len`] to that length gives back what is not used.
+    /// After an error a part of them may be.
     fn set_aside(&self, file: &File, position: u64, end: u64) -> io::Result<()>;
+    /// Gives back blocks that were set aside, this way and no other, behind the file's length.
+    fn give_back(&self, file: &File, len: u64) -> io::Result<()>;
     /// Brings the file's bytes and length to the device.
     fn sync(&self, file: &File) -> io::Result<()>;
     /// Brings the names in a directory to the device.
@@ -116,19 +122,22 @@ impl Fs for Disk {
         file.set_len(len)
     }
 
-    /// On ext4 alone, which else finds a place for each block of 4 kB when it is written. XFS reserves space behind the end by
-    /// itself, and tmpfs would take memory for it.
+    /// On ext4 alone, which else looks up and reserves each block of 4 kB when it is written. XFS reserves space behind the
+    /// end by itself, and tmpfs would take memory for it.
     fn set_aside(&self, file: &File, position: u64, end: u64) -> io::Result<()> {
-        if rustix::fs::fstatfs(file)?.f_type as u64 & 0xffff_ffff != EXT4 {
+        if !is_ext4(file)? {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        let len = end.saturating_sub(position);
-        Ok(rustix::fs::fallocate(
-            file,
-            FallocateFlags::KEEP_SIZE,
-            position,
-            len,
-        )?)
+        let (flags, len) = (FallocateFlags::KEEP_SIZE, end.saturating_sub(position));
+        Ok(rustix::fs::fallocate(file, flags, position, len)?)
+    }
+
+    fn give_back(&self, file: &File, len: u64) -> io::Result<()> {
+        let is_left = file.metadata()?.blocks() * STAT_BLOCK > len + LEFT_MAX;
+        match is_left && is_ext4(file)? {
+            true => file.set_len(len),
+            false => Ok(()),
+        }
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {
@@ -167,6 +176,10 @@ impl Fs for Disk {
             free: bytes(found.f_bavail),
         })
     }
+}
+
+fn is_ext4(file: &File) -> io::Result<bool> {
+    Ok(rustix::fs::fstatfs(file)?.f_type as u64 & 0xffff_ffff == EXT4)
 }
 
 /// Writes all of `parts`, in one call unless the kernel takes only some of it. Returns the position behind them.

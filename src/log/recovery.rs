@@ -246,6 +246,7 @@ fn settle_unclean(
             segment.home().sync_directory(&segment.home().path.load())?;
             break;
         }
+        segment.give_back_left();
         if at + 1 < segments.len() {
             segment.seal()?;
         }

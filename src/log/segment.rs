@@ -39,7 +39,7 @@ pub(crate) struct Segment {
     pub(super) home: Arc<Home>,
     pub(super) base_offset: Offset,
     pub(super) size: AtomicU64,
-    /// Up to where blocks were set aside for the file; `u64::MAX` once that has failed.
+    /// Up to where blocks were set aside for the file, or it was seen that they cannot be.
     pub(super) aside: AtomicU64,
     pub(super) log: ArcSwapOption<File>,
     pub(super) offsets: Mutex<Slot<OffsetEntry>>,
@@ -442,11 +442,12 @@ impl Segment {
     /// was set aside is given back.
     pub(crate) fn seal(self: &Arc<Self>) -> Result<(), Error> {
         let largest = *lock(&self.largest);
-        self.give_back()?;
         self.write_full_blocks()?;
         self.note_time(largest)?;
         self.write_indexes()?;
-        self.write_aborted()
+        self.write_aborted()?;
+        self.give_back();
+        Ok(())
     }
 
     /// Brings batches, aborted transactions and what is in the index files to the device. Below the recovery point an

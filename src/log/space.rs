@@ -21,6 +21,9 @@ const RESERVE: i64 = 64 << 20;
 /// Stands for [`RESERVE`].
 pub const RESERVE_DEFAULT: i64 = -1;
 
+/// Space is set aside only where there is so many times as much.
+const SPARED: i64 = 64;
+
 const ENOUGH: u8 = 0;
 /// Less is free than the reserve.
 const SHORT: u8 = 1;
@@ -92,6 +95,19 @@ impl Space {
         let part = (free - reserve - bytes) / 2;
         self.part.store(part.min(PART_MAX), Ordering::Relaxed);
         Admission::Yes
+    }
+
+    /// Whether `bytes` may be set aside for records that have not come yet. The next records ask the disk again.
+    pub(super) fn spares(&self, bytes: u64) -> bool {
+        if self.directory.is_none() {
+            return true;
+        }
+        self.part.store(0, Ordering::Relaxed);
+        let needed = i64::try_from(bytes)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(SPARED);
+        let is_plenty = |(free, reserve): (i64, i64)| free - reserve >= needed;
+        !self.is_short() && self.ask().is_some_and(is_plenty)
     }
 
     /// A write found no space.
@@ -221,6 +237,21 @@ mod tests {
             assert_eq!(space.admit(16_384), Admission::Yes);
         }
         assert!(disk.asked() < 12, "{}", disk.asked());
+    }
+
+    #[test]
+    fn only_what_is_plenty_is_set_aside_and_then_the_disk_is_asked_again() {
+        let (disk, space) = disk(522 * MB);
+        assert!(space.spares(8 * MB));
+        assert_eq!(space.admit(1), Admission::Yes);
+        set_free(&disk, 521 * MB);
+        assert!(!space.spares(8 * MB));
+        set_free(&disk, 9 * MB);
+        assert_eq!(space.admit(1), Admission::No);
+        set_free(&disk, 900 * MB);
+        assert!(!space.spares(1), "not before it is looked at");
+        space.look();
+        assert!(space.spares(1));
     }
 
     #[test]

@@ -40,6 +40,7 @@ struct State {
     fault: Option<(u64, Fault)>,
     crashed: bool,
     fail_syncs: bool,
+    fail_set_aside: bool,
     hold_syncs: bool,
     held: usize,
     syncs: u64,
@@ -73,6 +74,11 @@ impl Faulty {
     /// From here on each fsync fails, or none does.
     pub(crate) fn fail_syncs(&self, fail: bool) {
         self.state.lock().unwrap().fail_syncs = fail;
+    }
+
+    /// From here on blocks are set aside, and then it is said that they are not.
+    pub(crate) fn fail_set_aside(&self) {
+        self.state.lock().unwrap().fail_set_aside = true;
     }
 
     /// From here on each fsync of a file takes until this is called with `false`.
@@ -174,7 +180,15 @@ impl Fs for Faulty {
     }
 
     fn set_aside(&self, file: &File, position: u64, end: u64) -> io::Result<()> {
-        self.below().set_aside(file, position, end)
+        self.below().set_aside(file, position, end)?;
+        match self.state.lock().unwrap().fail_set_aside {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        }
+    }
+
+    fn give_back(&self, file: &File, len: u64) -> io::Result<()> {
+        self.below().give_back(file, len)
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {

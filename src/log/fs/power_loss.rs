@@ -297,6 +297,10 @@ impl Fs for PowerLoss {
         Disk.set_aside(file, position, end)
     }
 
+    fn give_back(&self, file: &File, len: u64) -> io::Result<()> {
+        Disk.give_back(file, len)
+    }
+
     fn sync(&self, file: &File) -> io::Result<()> {
         let mut state = self.lock();
         let mut durable = vec![0; file.metadata()?.len() as usize];

@@ -158,35 +158,68 @@ fn segments_that_are_gone_keep_no_place() {
     assert!(places < 200, "{places}");
 }
 
+/// A log with ten batches of 1 MB in one segment.
+struct Grown {
+    fixture: Fixture,
+    log: Log,
+}
+
+impl Grown {
+    fn new(fails: bool) -> Grown {
+        let mut fixture = Fixture::new(LogConfig {
+            segment_bytes: 64 << 20,
+            ..config()
+        });
+        let fs = Arc::new(Faulty::default());
+        if fails {
+            fs.fail_set_aside();
+        }
+        fixture.storage.fs = fs;
+        let log = fixture.open();
+        let grown = Grown { fixture, log };
+        for _ in 0..10 {
+            append(&grown.log, &batch(1, 1 << 20));
+            assert_eq!(grown.file().len(), grown.log.active().size());
+        }
+        grown
+    }
+
+    fn file(&self) -> std::fs::Metadata {
+        std::fs::metadata(self.fixture.file("00000000000000000000.log")).unwrap()
+    }
+
+    /// Whether it has blocks behind its end; `None` where the file system has others there, or none at all.
+    fn has_aside(&self) -> Option<bool> {
+        let file = std::fs::File::open(self.fixture.path()).unwrap();
+        let is_ext4 = rustix::fs::fstatfs(&file).unwrap().f_type as u64 == EXT4;
+        is_ext4.then(|| self.file().blocks() * 512 > self.file().len() + 65_536)
+    }
+}
+
 #[test]
 fn a_segment_that_grows_has_blocks_set_aside_until_it_is_sealed() {
-    let fixture = Fixture::new(LogConfig {
-        segment_bytes: 64 << 20,
-        ..config()
-    });
-    let log = fixture.open();
-    let taken = |name: &str| {
-        let file = std::fs::metadata(fixture.file(name)).unwrap();
-        (file.len(), file.blocks() * 512)
-    };
-    let first = "00000000000000000000.log";
-    for n in 1..=10 {
-        append(&log, &batch(1, 1 << 20));
-        let (len, blocks) = taken(first);
-        assert_eq!(len, log.active().size());
-        if n < 8 {
-            assert!(blocks < len + 65_536, "{blocks} for {len}");
-        }
-    }
-    let (len, blocks) = taken(first);
-    let file = std::fs::File::open(fixture.file(first)).unwrap();
-    if rustix::fs::fstatfs(&file).unwrap().f_type as u64 == EXT4 {
-        assert!(blocks > len + 65_536, "{blocks} for {len}");
-    }
-    log.roll(NOW).unwrap();
-    let (sealed_len, blocks) = taken(first);
-    assert_eq!(sealed_len, len);
-    assert!(blocks <= len + 65_536, "{blocks} for {len}");
+    let grown = Grown::new(false);
+    assert_ne!(grown.has_aside(), Some(false));
+    let len = grown.file().len();
+    grown.log.roll(NOW).unwrap();
+    assert_ne!(grown.has_aside(), Some(true));
+    assert_eq!(grown.file().len(), len);
+}
+
+#[test]
+fn blocks_that_were_set_aside_come_back_after_a_crash() {
+    let grown = Grown::new(false);
+    let len = grown.file().len();
+    let log = grown.fixture.open_unclean(0);
+    assert_ne!(grown.has_aside(), Some(true));
+    assert_eq!((grown.file().len(), log.log_end_offset().0), (len, 10));
+}
+
+#[test]
+fn where_no_blocks_can_be_set_aside_appends_go_on() {
+    let grown = Grown::new(true);
+    assert_ne!(grown.has_aside(), Some(true));
+    assert_eq!(read_all(&grown.log).len(), 10);
 }
 
 #[test]
