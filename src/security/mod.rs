@@ -6,7 +6,7 @@ mod certificates;
 mod cipher_suites;
 mod distinguished_name;
 mod jks;
-mod key_manager;
+mod keys;
 mod pem;
 mod pkcs12;
 mod principal;

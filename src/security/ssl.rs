@@ -9,13 +9,15 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use rustls::SupportedCipherSuite;
 use rustls::pki_types::CertificateDer;
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
+use rustls::version::TLS13;
 use tracing::{error, info, warn};
 
 use super::certificates::{TrustedClients, Unusable};
 use super::cipher_suites::{cipher_suites, is_context, protocols};
-use super::key_manager::KeyManager;
+use super::keys::Keys;
 use super::principal::{InvalidRule, KafkaPrincipal, NoMatchingRule, SslPrincipalMapper};
 use super::stores;
 use crate::config::{
@@ -43,13 +45,18 @@ pub enum Error {
     UnknownProtocol(String),
     #[error("ssl.enabled.protocols={0}: Dohle speaks TLSv1.2 and TLSv1.3")]
     NoProtocol(String),
-    #[error("Unsupported CipherSuite: of ssl.cipher.suites={0} Dohle knows none")]
+    #[error("Unsupported CipherSuite: of ssl.cipher.suites={0} Dohle has none for these protocols")]
     NoCipherSuite(String),
     #[error(transparent)]
     Rule(#[from] InvalidRule),
     /// The key and the certificate do not go together, or are of a kind that nobody knows.
-    #[error("the key of the key store cannot be used: {0}")]
-    Unusable(#[from] rustls::Error),
+    #[error("the key {alias} of the key store cannot be used: {source}")]
+    UnusableKey {
+        alias: String,
+        source: rustls::Error,
+    },
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
 }
 
 /// What connections of a listener start from, for as long as its settings and files stay as they are.
@@ -81,11 +88,14 @@ impl SslState {
         let mut provider = rustls::crypto::aws_lc_rs::default_provider();
         if !settings.cipher_suites.is_empty() {
             let suites = cipher_suites(&settings.cipher_suites);
-            if suites.usable.is_empty() {
-                return Err(Error::NoCipherSuite(settings.cipher_suites.join(",")));
-            }
             warn_of(listener, "ssl.cipher.suites", &suites.unknown);
             provider.cipher_suites = suites.usable;
+        }
+        // rustls has keys chosen by all suites that both sides have, also by those of a protocol that is not spoken.
+        let is_spoken = |suite: &SupportedCipherSuite| versions.usable.contains(&suite.version());
+        provider.cipher_suites.retain(is_spoken);
+        if provider.cipher_suites.is_empty() {
+            return Err(Error::NoCipherSuite(settings.cipher_suites.join(",")));
         }
         let provider = Arc::new(provider);
         let verifier = match settings.client_auth {
@@ -95,7 +105,8 @@ impl SslState {
                 Arc::new(TrustedClients::new(trusted, auth == ClientAuth::Required)?)
             }
         };
-        let keys = KeyManager::new(listener, identities, &provider)?;
+        let tls13 = versions.usable.contains(&&TLS13);
+        let keys = Keys::new(listener, identities, &provider, tls13)?;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions.usable)?
             .with_client_cert_verifier(verifier)

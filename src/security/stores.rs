@@ -45,7 +45,7 @@ pub enum Error {
         alias: String,
         source: jks::Error,
     },
-    #[error("{path}: no PKCS12 store, or another password: {source}")]
+    #[error("{path}: neither a JKS nor a PKCS12 store, or another password: {source}")]
     Pkcs12 {
         path: PathBuf,
         source: p12_keystore::error::Error,
@@ -296,7 +296,9 @@ fn entries(kind: &str, path: &Path, password: Option<&str>) -> Result<Vec<Entry>
 
 /// The keys of a file. As in Java, all of them have one password.
 fn recovered(entries: Vec<Entry>, path: &Path, password: &str) -> Result<Vec<Identity>, Error> {
+    let place = path.display().to_string();
     let mut identities = Vec::new();
+    let mut has_key = false;
     for Entry { alias, key, chain } in entries {
         let key = match key {
             None => continue,
@@ -309,15 +311,15 @@ fn recovered(entries: Vec<Entry>, path: &Path, password: &str) -> Result<Vec<Ide
                 })?
             }
         };
+        has_key = true;
         if !chain.is_empty() {
             let key = key.into();
             identities.push(Identity { alias, chain, key });
         }
     }
-    match identities.is_empty() {
-        true => Err(Error::NoKey {
-            place: path.display().to_string(),
-        }),
-        false => Ok(identities),
+    match (identities.is_empty(), has_key) {
+        (true, true) => Err(Error::NoCertificate { place }),
+        (true, false) => Err(Error::NoKey { place }),
+        (false, _) => Ok(identities),
     }
 }

@@ -9,7 +9,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::{SignatureAlgorithm, SignatureScheme};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::key_manager::KeyManager;
+use super::keys::Keys;
 use super::ssl::{Error, SslListener, SslState, check_ssl};
 use super::{pem, stores};
 use crate::config::{Settings, SslSettings};
@@ -110,7 +110,7 @@ fn pkcs12_is_read_as_keytool_and_openssl_write_it() {
 /// The subjects of the chain for a key of each kind.
 fn keys(ssl: &SslSettings) -> Result<String, Error> {
     let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let keys = KeyManager::new("SSL", stores::identities(ssl)?, &provider)?;
+    let keys = Keys::new("SSL", stores::identities(ssl)?, &provider, true)?;
     let ecdsa = SignatureScheme::ECDSA_NISTP256_SHA256;
     let rsa = SignatureScheme::RSA_PSS_SHA256;
     let kinds = [
@@ -118,7 +118,7 @@ fn keys(ssl: &SslSettings) -> Result<String, Error> {
         ("RSA", SignatureAlgorithm::RSA, rsa),
     ];
     let chains = kinds.into_iter().filter_map(|(kind, algorithm, scheme)| {
-        let key = keys.choose(&[scheme]).unwrap();
+        let key = keys.choose(&[scheme], true).unwrap();
         let chain = || format!("{kind}: {}", subjects(&key.cert).join(" "));
         (key.key.algorithm() == algorithm).then(chain)
     });
@@ -215,12 +215,41 @@ fn a_key_that_cannot_be_used_is_passed_over_while_there_is_another() {
         (identities, ec)
     };
     let (identities, _) = with_another_certificate();
-    let keys = KeyManager::new("SSL", identities, &provider).unwrap();
-    let key = keys.choose(&[SignatureScheme::ECDSA_NISTP256_SHA256]);
+    let keys = Keys::new("SSL", identities, &provider, true).unwrap();
+    let key = keys.choose(&[SignatureScheme::ECDSA_NISTP256_SHA256], true);
     assert_eq!(subjects(&key.unwrap().cert), ["CN=server-2024"]);
     let (mut identities, ec) = with_another_certificate();
     let alone = vec![identities.swap_remove(ec)];
-    assert!(KeyManager::new("SSL", alone, &provider).is_err());
+    assert!(Keys::new("SSL", alone, &provider, true).is_err());
+}
+
+#[test]
+fn a_client_gets_a_key_of_the_kind_that_it_likes_best_and_that_can_sign() {
+    let path = fixture("keytool-keystore.jks");
+    let given = [
+        ("ssl.keystore.location", path.as_str()),
+        ("ssl.keystore.password", PASSWORD),
+    ];
+    let ssl = settings(&given).ssl("SSL").unwrap();
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let identities = stores::identities(&ssl).unwrap();
+    let keys = Keys::new("SSL", identities, &provider, true).unwrap();
+    let (ec, pss, pkcs1) = (
+        SignatureScheme::ECDSA_NISTP256_SHA256,
+        SignatureScheme::RSA_PSS_SHA256,
+        SignatureScheme::RSA_PKCS1_SHA256,
+    );
+    let chosen = |schemes: &[_], is_tls13| {
+        let key = keys.choose(schemes, is_tls13).unwrap();
+        key.key.algorithm()
+    };
+    for is_tls13 in [true, false] {
+        assert_eq!(chosen(&[ec, pss], is_tls13), SignatureAlgorithm::ECDSA);
+        assert_eq!(chosen(&[pss, ec], is_tls13), SignatureAlgorithm::RSA);
+        assert_eq!(chosen(&[pkcs1, ec, pss], is_tls13), SignatureAlgorithm::RSA);
+    }
+    assert_eq!(chosen(&[pkcs1, ec], true), SignatureAlgorithm::ECDSA);
+    assert_eq!(chosen(&[pkcs1, ec], false), SignatureAlgorithm::RSA);
 }
 
 #[test]
