@@ -6,6 +6,8 @@ use dohle::messages::MetadataRequest;
 use dohle::tool::bench::{KeyDistributor, Outcome, Run, Workload};
 use dohle::tool::client::Client;
 use protocol_tests::Node;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 
 async fn measure(node: &Node, workload: Workload) -> Outcome {
     let client = Client::new(&node.address().to_string(), "test").expect("an address");
@@ -32,6 +34,23 @@ async fn topics(node: &Node) -> usize {
     let request = MetadataRequest::default().with_topics(None);
     let response = node.connect().await.call(&request, 12).await;
     response.topics.len()
+}
+
+/// As after half an hour in which only the load's own connections were used.
+#[tokio::test]
+async fn a_connection_that_the_broker_closed_is_opened_again() {
+    let node = Node::start_with(&[("connections.max.idle.ms", "100")]).await;
+    let mut client = Client::new(&node.address().to_string(), "test").expect("an address");
+    let request = MetadataRequest::default().with_topics(None);
+    client.call(&request).await.expect("an answer");
+    // Two that are idle one after the other: the client's was so for longer.
+    for _ in 0..2 {
+        let mut idle = TcpStream::connect(node.address()).await.expect("a place");
+        let read = idle.read(&mut [0; 1]).await;
+        assert_eq!(read.expect("closed in order"), 0);
+    }
+    client.call(&request).await.expect("an answer");
+    node.stop().await;
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::io;
 
 use bytes::{Bytes, BytesMut};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -84,6 +86,14 @@ impl Connection {
     /// The socket, for who has frames of its own to send; their versions are asked for before.
     pub fn into_stream(self) -> TcpStream {
         self.stream
+    }
+
+    /// Whether the broker has closed it, as it does with one that was idle for long (`connections.max.idle.ms`).
+    pub fn is_closed(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        // Nothing was asked for: whatever comes, it cannot go on.
+        let received = rustix::net::recv(&self.stream, &mut [0; 1], flags);
+        received.err() != Some(Errno::AGAIN)
     }
 
     pub async fn call<R: Request>(&mut self, request: &R) -> Result<R::Response, Error> {

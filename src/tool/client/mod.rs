@@ -219,7 +219,8 @@ impl Client {
     }
 
     async fn connection(&mut self, address: &str) -> Result<&mut Connection, Error> {
-        if !self.connections.contains_key(address) {
+        let present = self.connections.get(address);
+        if present.is_none_or(Connection::is_closed) {
             let connection = Connection::open(address, self.client_id).await?;
             self.connections.insert(address.to_owned(), connection);
         }
