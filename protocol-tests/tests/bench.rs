@@ -39,7 +39,7 @@ async fn topics(node: &Node) -> usize {
 /// As after half an hour in which only the load's own connections were used.
 #[tokio::test]
 async fn a_connection_that_the_broker_closed_is_opened_again() {
-    let node = Node::start_with(&[("connections.max.idle.ms", "100")]).await;
+    let node = Node::start_with(&[("connections.max.idle.ms", "200")]).await;
     let mut client = Client::new(&node.address().to_string(), "test").expect("an address");
     let request = MetadataRequest::default().with_topics(None);
     client.call(&request).await.expect("an answer");

@@ -10,10 +10,34 @@ use futures_util::future::BoxFuture;
 use super::librdkafka;
 use super::meter::Meter;
 use super::plan::{Plan, Topic};
-use super::producer::{self, Task};
-use super::{Workload, consumer};
+use super::schedule::Pace;
+use super::{Workload, consumer, producer};
 use crate::tool::Failure;
 use crate::tool::client::Client;
+
+/// What is to be sent.
+#[derive(Clone)]
+pub(super) struct Task {
+    pub meter: Arc<Meter>,
+    pub pace: Pace,
+    /// Nothing is sent from then on.
+    pub until: u64,
+    /// Records to send at most.
+    pub limit: u64,
+}
+
+impl Task {
+    /// How many records were due until its end and are not among those `sent`.
+    pub(super) fn unsent(&self, sent: u64) -> u64 {
+        match &self.pace {
+            Pace::Unlimited => 0,
+            Pace::Open(schedule) => {
+                let due = schedule.due(self.until - 1).min(self.limit);
+                due.saturating_sub(sent)
+            }
+        }
+    }
+}
 
 /// Which client makes the load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

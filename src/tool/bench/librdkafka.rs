@@ -17,10 +17,10 @@ use rdkafka::statistics::Statistics;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::batches::{STAMP_LEN, read_stamp, value};
-use super::lane::{Consuming, Producing, Work};
+use super::lane::{Consuming, Producing, Task, Work};
 use super::meter::{Meter, add};
 use super::plan::{CLIENT_ID, Plan, Topic};
-use super::producer::{GRACE, Task};
+use super::producer::GRACE;
 use super::schedule::{Epoch, Next, Pace};
 use super::turns::{Keys, Turns};
 use super::workload::{KEY_LEN, KeyDistributor};

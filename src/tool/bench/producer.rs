@@ -8,8 +8,9 @@ use bytes::Bytes;
 
 use super::again::{Again, Flown};
 use super::batches::{Entry, Outline};
+use super::lane::Task;
 use super::link::Link;
-use super::meter::{Meter, Sent, Slot, add};
+use super::meter::{Sent, Slot, add};
 use super::plan::{CLIENT_ID, Plan, TIMEOUT_MS, Topic};
 use super::requests::{self, Requests};
 use super::schedule::{Next, Pace, nanos};
@@ -27,30 +28,6 @@ use crate::tool::client::{self, Client};
 pub(super) const GRACE: u64 = 30_000_000_000;
 /// The most that a request with keyed records holds. (ProducerConfig.MAX_REQUEST_SIZE_CONFIG)
 const REQUEST_BYTES_MAX: usize = 1 << 20;
-
-/// What is to be sent.
-#[derive(Clone)]
-pub(super) struct Task {
-    pub meter: Arc<Meter>,
-    pub pace: Pace,
-    /// Nothing is sent from then on.
-    pub until: u64,
-    /// Records to send at most.
-    pub limit: u64,
-}
-
-impl Task {
-    /// How many records were due until its end and are not among those `sent`.
-    pub(super) fn unsent(&self, sent: u64) -> u64 {
-        match &self.pace {
-            Pace::Unlimited => 0,
-            Pace::Open(schedule) => {
-                let due = schedule.due(self.until - 1).min(self.limit);
-                due.saturating_sub(sent)
-            }
-        }
-    }
-}
 
 /// See the module.
 pub(super) struct Lane {

@@ -10,12 +10,11 @@ use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
 use super::batches::{Template, random};
-use super::lane::{self, Consuming, Kind, Producing};
+use super::lane::{self, Consuming, Kind, Producing, Task};
 use super::meter::{Counts, Meter, drain, histogram};
 use super::outcome::{Cost, Outcome, Sample, milliseconds};
 use super::plan::{Plan, Topic, create_topics, delete_topics, end_offsets, settled_offsets};
 use super::process::{Usage, usage};
-use super::producer::Task;
 use super::schedule::{Epoch, Pace, Schedule, Window, nanos};
 use super::workload::{Spread, Workload};
 use crate::clock::Clock;
